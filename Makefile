@@ -1,0 +1,42 @@
+# Everything that is done with Tranship from a checkout. `make demo` and `make test` set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format bench soak docs clean
+
+demo: $(READY) ## the main job, live: a server and a client move real files
+	$(BIN)/tranship demo
+
+test: $(READY) ## all tests but the long ones
+	$(BIN)/pytest -m "not soak"
+
+check: $(READY) ## what CI runs: format, lint, types, import layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not soak"
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## side by side with the peers, as ratios
+	$(BIN)/python -m bench
+
+soak: $(READY) ## the long runs
+	$(BIN)/pytest -m soak --timeout=0
+
+docs: $(READY) ## docs/configuration.md from the options
+	$(BIN)/python -m tranship.config.reference > docs/configuration.md
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group test --group check
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,1 @@
+"""How processes talk: the posttroll messages, and the buses that carry them."""

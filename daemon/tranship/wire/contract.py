@@ -1,0 +1,144 @@
+"""How processes talk: tell, listen, ask, answer. Everything comes in batches: what has arrived is handed over at once.
+
+`zeromq` is the real bus, `memory` the one for tests of everything above. Nothing here raises because of what a
+peer sent: input that is no message is counted (`Counts`) and told once per peer and kind to `on_oddity`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tranship.wire.messages import Message
+
+MAX_MESSAGE = 1 << 20
+"""Bytes; a longer frame is refused, both ways."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a bus has seen: numbers of frames."""
+
+    received: int = 0
+    sent: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    """By kind: "undecodable", "too long", "malformed frames", "unknown reply", "unsendable" …"""
+
+
+OnOddity = Callable[[str, str], None]
+"""Called with (peer, what was odd), at most once per peer and kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that came by subscription, and the address of the provider that it came from (tcp://host:port)."""
+
+    message: Message
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that wants one answer. `route` is the transport's own way back, opaque to everybody else."""
+
+    message: Message
+    route: object
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one request: the reply; or None, because patience ran out before one came."""
+
+    ticket: str
+    message: Message | None
+
+
+class Publisher(Protocol):
+    """Tells everybody who listens."""
+
+    address: str
+    """Where it is bound, tcp://host:port, the port a real one even if 0 was asked for."""
+
+    def tell(self, messages: Sequence[Message]) -> None:
+        """Send, in this order. Never blocks; a slow subscriber loses, and notices by the sequence numbers."""
+
+    def close(self) -> None:
+        """Stop; what was told is still sent, for at most a second."""
+
+
+class Subscription(Protocol):
+    """Listens to providers. Reconnects for ever by itself."""
+
+    async def heard(self) -> Sequence[Heard]:
+        """Wait for messages; all that have come (at least one), per provider in the order they were sent."""
+
+    def add(self, address: str, topics: Sequence[str]) -> None:
+        """Listen to address (tcp://host:port) as well; topics are prefixes of subjects, "" for all."""
+
+    def drop(self, address: str) -> None:
+        """Listen to address no more."""
+
+    def again(self, address: str) -> None:
+        """Drop the connection to address and make a new one (after a missed heartbeat)."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class Asker(Protocol):
+    """Asks one answerer. Many requests under way at once, unless the answerer is of the old kind."""
+
+    def ask(self, message: Message, ticket: str, patience: float) -> None:
+        """Send a request; its outcome comes by `answered` under this ticket, within patience (seconds).
+
+        message.data["tranship"]["id"] must equal ticket when `many`; an answerer of the old kind echoes nothing
+        and is asked one request at a time (the rest waits here, its patience starting when it is sent).
+        """
+
+    def keep_waiting(self, ticket: str, patience: float) -> None:
+        """Start the patience of a request anew (its transfer makes progress)."""
+
+    async def answered(self) -> Sequence[Answer]:
+        """Wait for outcomes; all that there are (at least one)."""
+
+    def close(self) -> None:
+        """Stop; what is still open is forgotten."""
+
+
+class Answerer(Protocol):
+    """Is asked. Old REQ peers and our own askers are served alike; frames that are malformed get `error`."""
+
+    address: str
+
+    async def asked(self) -> Sequence[Question]:
+        """Wait for requests; all that have come (at least one)."""
+
+    def answer(self, question: Question, reply: Message) -> None:
+        """Send a reply (or, before it, `progress` messages to a peer that asked for them). Never blocks."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class Bus(Protocol):
+    """Makes the four."""
+
+    counts: Counts
+
+    def publisher(self, address: str, name: str) -> Publisher:
+        """Bind at address (tcp://host:port; port 0: any). Raises BusError if it can't be bound."""
+
+    def subscription(self) -> Subscription:
+        """A subscription to nothing yet."""
+
+    def asker(self, address: str, *, many: bool) -> Asker:
+        """An asker of address; `many` requests at once if the peer echoes ids (it announces with `tranship`)."""
+
+    def answerer(self, address: str) -> Answerer:
+        """Bind at address. Raises BusError if it can't be bound."""
+
+    def close(self) -> None:
+        """Close everything that it made."""
+
+
+class BusError(Exception):
+    """An address can't be used; the text names it and says why."""

@@ -1,0 +1,101 @@
+"""The promise of a mover: seven verbs about the files of one place, and what it can do beyond them.
+
+A mover is one connection to one place (host and user). It is blocking and is used by one transfer at a time;
+`pool` keeps and lends them. It knows one protocol and nothing of safety: temporary names, verification and
+renaming stand once, in `transfer`. Every call ends within the mover's `timeout` without progress, with success
+or with one of `errors`. `checks` proves all of this against a real server.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes that have just gone over (not the sum). May raise, to break the transfer off."""
+
+
+def unheard(_: int) -> None:
+    """Progress that nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a place says of one name.
+
+    `name` as it was asked for, or, in a listing, the name inside the folder. `size` in bytes. `mtime_ns` in ns
+    since the epoch (None: the place does not say; a place may keep whole seconds only).
+    """
+
+    name: str
+    size: int
+    mtime_ns: int | None = None
+    is_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """What a mover can do beyond the plain verbs.
+
+    whole_put   a name that is put appears whole or not at all (object stores): no temporary name needed
+    replace     `rename` replaces an existing name without a moment in which the name is absent
+    append      `put` can go on at an offset
+    mtime       `put` keeps the modification time
+    mode        `put` keeps the permission bits
+    checksums   algorithms in which `checksum` answers without the bytes coming back over the line,
+                e.g. frozenset({"xxh128", "sha256"})
+    """
+
+    whole_put: bool = False
+    replace: bool = True
+    append: bool = False
+    mtime: bool = False
+    mode: bool = False
+    checksums: frozenset[str] = frozenset()
+
+
+class Mover(Protocol):
+    """One connection to one place.
+
+    Names are absolute, `/`-separated paths at the place, as text; the empty name is the place's root.
+    """
+
+    powers: Powers
+
+    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
+        """Write the bytes of the local file source, from offset on, at name, replacing what is there.
+
+        Not atomic unless `powers.whole_put`. With an offset (only with `powers.append`), the first offset bytes
+        at name are kept. Keeps mtime and mode as far as the powers say. The folder must exist.
+        Raises SourceGone if there is no source, Permanent if there is no such folder.
+        """
+
+    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+        """Write the bytes at name into the local file target, replacing what is there. Not atomic.
+
+        Keeps mtime as far as the powers say. Raises SourceGone if there is no such name.
+        """
+
+    def stat(self, name: str) -> Facts | None:
+        """What the place says of name now, never from a cache; None if there is no such name."""
+
+    def list(self, folder: str) -> Iterator[Facts]:
+        """The names in folder, in any order, never from a cache. Raises Permanent if there is no such folder."""
+
+    def remove(self, name: str) -> None:
+        """Remove the file name; removing what is not there is no error."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give old the name new, replacing what is there (see `powers.replace`). Raises SourceGone without old."""
+
+    def make_folders(self, folder: str) -> None:
+        """Make folder and its parents as far as they are missing; an existing one is no error."""
+
+    def checksum(self, name: str, algorithm: str) -> str | None:
+        """The hex digest of the bytes at name, computed by the place; None if it does not do algorithm."""
+
+    def alive(self) -> bool:
+        """Whether the connection still answers. Never raises."""
+
+    def close(self) -> None:
+        """End the connection. Never raises; closing twice is no error."""
