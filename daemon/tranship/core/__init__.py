@@ -1,0 +1,1 @@
+"""The words of Tranship: values and rules, pure, without I/O."""

@@ -1,0 +1,22 @@
+"""What we owe and what we did, on disk: one SQLite file per process, which survives `kill -9` at any moment."""
+
+from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, Retry
+from tranship.journal.engine import Journal, JournalError
+from tranship.journal.server import Announced, Deletion, Page, ServerBook, Told, Transfer
+
+__all__ = [
+    "Announced",
+    "ClientBook",
+    "Cursor",
+    "Deletion",
+    "Delivered",
+    "Job",
+    "Journal",
+    "JournalError",
+    "NewJob",
+    "Page",
+    "Retry",
+    "ServerBook",
+    "Told",
+    "Transfer",
+]

@@ -1,0 +1,262 @@
+"""The client's records: which deliveries it owes, how far each has come, and what it has heard of each server."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tranship.core.identity import apart
+from tranship.journal.engine import Journal, Schema
+
+SCHEMA = Schema(
+    "client",
+    (
+        """
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY, chain TEXT NOT NULL, identity TEXT NOT NULL,
+    uid TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, destination TEXT NOT NULL,
+    server TEXT NOT NULL, topic TEXT NOT NULL, request_address TEXT NOT NULL, many INTEGER NOT NULL, frame BLOB NOT NULL,
+    state TEXT NOT NULL DEFAULT 'wanted', attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL,
+    reason TEXT NOT NULL DEFAULT '', outgoing BLOB,
+    announced REAL NOT NULL, wanted REAL NOT NULL, requested REAL, delivered REAL, published REAL,
+    UNIQUE (chain, identity));
+CREATE INDEX jobs_open ON jobs (chain, state, due) WHERE state IN ('wanted', 'delivered');
+CREATE INDEX jobs_state ON jobs (state);
+CREATE TABLE sources (
+    job INTEGER NOT NULL, request_address TEXT NOT NULL, many INTEGER NOT NULL, frame BLOB NOT NULL,
+    PRIMARY KEY (job, request_address)) WITHOUT ROWID;
+CREATE TABLE cursors (
+    chain TEXT NOT NULL, server TEXT NOT NULL, topic TEXT NOT NULL, seq INTEGER NOT NULL, request_address TEXT NOT NULL,
+    PRIMARY KEY (chain, server, topic)) WITHOUT ROWID;
+CREATE TABLE firsts (chain TEXT PRIMARY KEY, started REAL NOT NULL) WITHOUT ROWID
+""",
+    ),
+)
+
+
+class Verdict(StrEnum):
+    """What an announcement turned out to be."""
+
+    NEW = "new"
+    SOURCE = "another source"
+    KNOWN = "heard before"
+    DONE = "delivered before"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A delivery that an announcement (frame) offers; times in seconds since the epoch."""
+
+    chain: str
+    identity: str
+    uid: str
+    path: str
+    size: int
+    destination: str
+    server: str
+    topic: str
+    request_address: str
+    many: bool
+    frame: bytes
+    announced: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A delivery that is owed; attempts that have failed so far."""
+
+    id: int
+    new: NewJob
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Everything of (server, topic) up to seq has been recorded; replays are asked for at request_address."""
+
+    chain: str
+    server: str
+    topic: str
+    seq: int
+    request_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A delivery that is verified; outgoing is the message that is to be published."""
+
+    job: int
+    outgoing: bytes
+    requested: float
+    delivered: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An attempt that failed; due again at (seconds since the epoch), or given up if None."""
+
+    job: int
+    reason: str
+    due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Another server that offers the same delivery."""
+
+    request_address: str
+    many: bool
+    frame: bytes
+
+
+class ClientBook:
+    """The acts on a client's journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Keep these records in journal."""
+        self._do = journal.do
+
+    async def started(self, chain: str, now: float) -> float:
+        """When this chain was started for the first time (now, if this is it)."""
+
+        def act(db: sqlite3.Connection) -> float:
+            db.execute("INSERT OR IGNORE INTO firsts VALUES (?, ?)", (chain, now))
+            return float(db.execute("SELECT started FROM firsts WHERE chain=?", (chain,)).fetchone()[0])
+
+        return await self._do(act)
+
+    async def cursors(self, chain: str) -> list[Cursor]:
+        """What was heard so far."""
+        return await self._do(
+            lambda db: [Cursor(*row) for row in db.execute("SELECT * FROM cursors WHERE chain=?", (chain,))]
+        )
+
+    async def want(
+        self, offered: Sequence[NewJob], cursors: Sequence[Cursor]
+    ) -> list[tuple[Verdict, Job, float | None]]:
+        """Record deliveries and how far the servers were heard, in one.
+
+        Returns per offer what it is, the job (the earlier one, if there is), and when that was delivered.
+        """
+
+        def act(db: sqlite3.Connection) -> list[tuple[Verdict, Job, float | None]]:
+            verdicts = [_want(db, new) for new in offered]
+            db.executemany(
+                "INSERT INTO cursors VALUES (?,?,?,?,?) ON CONFLICT (chain, server, topic)"
+                " DO UPDATE SET seq=max(seq, excluded.seq), request_address=excluded.request_address",
+                [(c.chain, c.server, c.topic, c.seq, c.request_address) for c in cursors],
+            )
+            return verdicts
+
+        return await self._do(act)
+
+    async def waiting(self, chain: str, now: float, limit: int) -> tuple[list[Job], float | None]:
+        """Deliveries that are owed and due, new ones before retries; and when the next one will be due."""
+
+        def act(db: sqlite3.Connection) -> tuple[list[Job], float | None]:
+            rows = db.execute(
+                f"SELECT {_JOB} FROM jobs WHERE chain=? AND state='wanted' AND due<=?"
+                " ORDER BY attempts>0, due, id LIMIT ?",
+                (chain, now, limit),
+            ).fetchall()
+            following = db.execute(
+                "SELECT min(due) FROM jobs WHERE chain=? AND state='wanted' AND due>?", (chain, now)
+            ).fetchone()[0]
+            return [_job(row) for row in rows], following
+
+        return await self._do(act)
+
+    async def unpublished(self, chain: str) -> list[tuple[Job, bytes]]:
+        """Deliveries that were verified, but perhaps not published, with their messages."""
+
+        def act(db: sqlite3.Connection) -> list[tuple[Job, bytes]]:
+            rows = db.execute(f"SELECT outgoing, {_JOB} FROM jobs WHERE chain=? AND state='delivered'", (chain,))
+            return [(_job(row[1:]), row[0]) for row in rows]
+
+        return await self._do(act)
+
+    async def delivered(self, delivered: Sequence[Delivered]) -> None:
+        """Record verified deliveries, before they are published."""
+        rows = [(d.outgoing, d.requested, d.delivered, d.job) for d in delivered]
+        await self._do(
+            lambda db: db.executemany(
+                "UPDATE jobs SET state='delivered', reason='', outgoing=?, requested=?, delivered=? WHERE id=?", rows
+            )
+            and None
+        )
+
+    async def published(self, jobs: Sequence[int], now: float) -> None:
+        """Record that the messages of jobs were published."""
+        rows = [(now, job) for job in jobs]
+        await self._do(
+            lambda db: db.executemany("UPDATE jobs SET state='done', outgoing=NULL, published=? WHERE id=?", rows)
+            and None
+        )
+
+    async def failed(self, retries: Sequence[Retry]) -> None:
+        """Record attempts that failed."""
+        rows = [("dead" if r.due is None else "wanted", r.reason, r.due or 0.0, r.job) for r in retries]
+        await self._do(
+            lambda db: db.executemany(
+                "UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1 WHERE id=?", rows
+            )
+            and None
+        )
+
+    async def sources(self, job: int) -> list[Source]:
+        """The other servers that offer what job is about."""
+        return await self._do(
+            lambda db: [
+                Source(row[0], bool(row[1]), row[2])
+                for row in db.execute("SELECT request_address, many, frame FROM sources WHERE job=?", (job,))
+            ]
+        )
+
+
+_FIELDS = (
+    "chain, identity, uid, path, size, destination, server, topic, request_address, many, frame, announced, wanted"
+)
+_JOB = f"id, attempts, {_FIELDS}"
+
+
+def _job(row: Sequence[object]) -> Job:
+    fields = list(row[2:])
+    fields[9] = bool(fields[9])
+    return Job(row[0], NewJob(*fields), row[1])  # type: ignore[arg-type]  # typed by the schema
+
+
+def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | None]:
+    key = new.identity
+    row = _earlier(db, new.chain, key)
+    if row is not None and row[0] == new.server and new.server and row[1] != new.path:
+        key = apart(key, new.path)  # the same name and bytes in another directory: a file of its own
+        row = _earlier(db, new.chain, key)
+    if row is None:
+        number = db.execute(
+            f"INSERT INTO jobs ({_FIELDS}, due) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (new.chain, key, new.uid, new.path, new.size, new.destination, new.server, new.topic)
+            + (new.request_address, new.many, new.frame, new.announced, new.wanted, new.wanted),
+        ).lastrowid
+        return Verdict.NEW, Job(number or 0, new), None
+    _, _, number, state, address, delivered, published = row
+    job = Job(number, new)
+    if state == "done":
+        return Verdict.DONE, job, published or delivered
+    if address == new.request_address:
+        return Verdict.KNOWN, job, None
+    db.execute(
+        "INSERT OR REPLACE INTO sources VALUES (?,?,?,?)", (number, new.request_address, new.many, new.frame)
+    )
+    if state == "dead":  # somebody else has it: a new chance
+        db.execute("UPDATE jobs SET state='wanted', due=?, attempts=0 WHERE id=?", (new.wanted, number))
+        return Verdict.NEW, job, None
+    return Verdict.SOURCE, job, None
+
+
+def _earlier(db: sqlite3.Connection, chain: str, key: str) -> tuple[str, str, int, str, str, float, float] | None:
+    row: tuple[str, str, int, str, str, float, float] | None = db.execute(
+        "SELECT server, path, id, state, request_address, delivered, published FROM jobs WHERE chain=? AND identity=?",
+        (chain, key),
+    ).fetchone()
+    return row

@@ -1,0 +1,235 @@
+"""Group commit: whoever writes hands in an act and waits; one thread does all acts that wait in one transaction.
+
+SQLite in WAL mode with synchronous=NORMAL: a commit survives the death of the process at any moment; a power cut
+may take the last moments, and takes them whole (records and cursors alike), so that what is lost there is found
+again by the reconcile scan and by replay. When the disk is full or the file can't be written, acts wait and are
+tried again: nothing goes on as if it were written.
+"""
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+Act = Callable[[sqlite3.Connection], T]
+"""What is done inside a transaction. It touches nothing but the connection, for it may be done again."""
+
+APPLICATION = 0x54524E53
+"""SQLite's application_id of our journals ("TRNS")."""
+
+_GROUP = 512
+_WAITS = (0.05, 0.2, 1.0, 5.0)
+
+
+class JournalError(Exception):
+    """The journal can't be used; the text names the file, says why and what to do."""
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
+    act: Act[T]
+    loop: asyncio.AbstractEventLoop
+    outcome: "asyncio.Future[T]"
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What keeps the journal from writing, for health: "" when it writes."""
+
+    reason: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one kind of journal: `steps[n]` leads from version n to n + 1."""
+
+    kind: str
+    steps: tuple[str, ...]
+
+
+@dataclass
+class Journal:
+    """An open journal. Use `Journal.open`; `close` writes what still waits."""
+
+    path: Path
+    trouble: Trouble = field(default_factory=Trouble)
+    _queue: "queue.SimpleQueue[_Entry[Any] | None]" = field(default_factory=queue.SimpleQueue)
+    _thread: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, path: Path, schema: Schema) -> "Journal":
+        """Open or make the journal at path, and bring its tables to the present version.
+
+        Raises JournalError if it is in use by another process, is no journal of this kind, is newer than this
+        program, or can't be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        journal = cls(path)
+        try:
+            connection = _connect(path)
+            _migrate(connection, schema, path)
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: {error}; {_advice(error)}") from error
+        journal._thread = threading.Thread(
+            target=journal._write, args=(connection,), name=f"journal {path.name}", daemon=True
+        )
+        journal._thread.start()
+        return journal
+
+    async def do(self, act: Act[T]) -> T:
+        """Do act in the next group; return its result when it is on disk. Raises what act raises."""
+        loop = asyncio.get_running_loop()
+        entry = _Entry(act, loop, loop.create_future())
+        self._queue.put(entry)
+        return await entry.outcome
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        open_ = True
+        while open_:
+            group = []
+            entry = self._queue.get()
+            while True:
+                if entry is None:
+                    open_ = False
+                    break
+                group.append(entry)
+                if len(group) == _GROUP:
+                    break
+                try:
+                    entry = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if group:
+                self._commit(connection, group)
+        connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Entry[Any]]) -> None:
+        tries = 0
+        while True:
+            try:
+                results = _transaction(connection, group)
+            except sqlite3.OperationalError as error:
+                # Full disk, I/O error, somebody's lock: nothing of the group is written, and it is done again.
+                self.trouble.since = self.trouble.since or time.time()
+                self.trouble.reason = f"{self.path}: {error}; {_advice(error)}"
+                time.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
+                tries += 1
+            else:
+                self.trouble.reason, self.trouble.since = "", 0.0
+                break
+        _hand_over(group, results)
+
+
+def _transaction(connection: sqlite3.Connection, group: list[_Entry[Any]]) -> list[Any]:
+    """Results of the acts; an exception that an act raised for reasons of its own stands in its place."""
+    results: list[Any] = []
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for entry in group:
+            if len(group) > 1:
+                connection.execute("SAVEPOINT act")
+            try:
+                results.append(entry.act(connection))
+            except sqlite3.OperationalError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is handed to the one who waits for it
+                results.append(error)
+                if len(group) > 1:
+                    connection.execute("ROLLBACK TO act")
+                else:
+                    connection.rollback()
+                    return results
+            if len(group) > 1:
+                connection.execute("RELEASE act")
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    return results
+
+
+def _hand_over(group: list[_Entry[Any]], results: list[Any]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for entry, result in zip(group, results, strict=True):
+        by_loop.setdefault(entry.loop, []).append((entry.outcome, result))
+    for loop, pairs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, pairs)
+
+
+def _settle(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for outcome, result in pairs:
+        if outcome.done():
+            continue
+        if isinstance(result, Exception):
+            outcome.set_exception(result)
+        else:
+            outcome.set_result(result)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    fresh = not path.exists()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
+    if fresh:
+        os.chmod(path, 0o640)  # it names files and places
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA locking_mode=NORMAL")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
+    connection.execute("PRAGMA journal_size_limit=67108864")
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != APPLICATION:
+        raise JournalError(f"{path}: is an SQLite file of another program; choose another `journal`")
+    if version > len(schema.steps):
+        raise JournalError(
+            f"{path}: written by a newer Tranship (version {version}, this one knows {len(schema.steps)});"
+            " use that one, or another `journal`"
+        )
+    connection.execute("BEGIN EXCLUSIVE")
+    if not tables:
+        connection.execute(f"PRAGMA application_id={APPLICATION}")
+        connection.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+        connection.execute("INSERT INTO facts VALUES ('kind', ?)", (schema.kind,))
+    kind = connection.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0]
+    if kind != schema.kind:
+        connection.rollback()
+        raise JournalError(f"{path}: is the journal of a {kind}, not of a {schema.kind}; choose another `journal`")
+    for step in schema.steps[version:]:
+        for statement in step.split(";\n"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={len(schema.steps)}")
+    connection.commit()
+
+
+def _advice(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "full" in text:
+        return "make room on that disk; the work goes on by itself"
+    if "locked" in text:
+        return "another process uses it: each process needs a `journal` of its own"
+    if "not a database" in text or "malformed" in text:
+        return "the file is damaged: move it away, and the state is found again by scan and replay"
+    return "can this user write there?"

@@ -1,0 +1,292 @@
+"""The server's records: what was announced, what was moved where, what is to be deleted."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tranship.core.identity import Version
+from tranship.journal.engine import Journal, Schema
+
+SCHEMA = Schema(
+    "server",
+    (
+        """
+CREATE TABLE announcements (
+    topic TEXT NOT NULL, seq INTEGER NOT NULL, chain TEXT NOT NULL,
+    path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, checksum TEXT NOT NULL,
+    uid TEXT NOT NULL, frame BLOB NOT NULL, detected REAL NOT NULL, announced REAL NOT NULL,
+    acknowledged REAL, PRIMARY KEY (topic, seq)) WITHOUT ROWID;
+CREATE INDEX announcements_path ON announcements (chain, path);
+CREATE TABLE transfers (
+    id INTEGER PRIMARY KEY, chain TEXT NOT NULL,
+    path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, checksum TEXT NOT NULL,
+    destination TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    landed TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL DEFAULT 1, requested REAL NOT NULL, moved REAL,
+    UNIQUE (chain, path, destination));
+CREATE INDEX transfers_state ON transfers (state);
+CREATE TABLE deletions (
+    path TEXT PRIMARY KEY, chain TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, due REAL NOT NULL
+    ) WITHOUT ROWID;
+CREATE INDEX deletions_due ON deletions (due)
+""",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """One announcement, as it was told: frame is the message; times in seconds since the epoch."""
+
+    topic: str
+    seq: int
+    chain: str
+    version: Version
+    uid: str
+    frame: bytes
+    detected: float
+    announced: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the last announcement of a path said."""
+
+    topic: str
+    seq: int
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a replay: frames in order, the number of the last, the topic's last number, whether there is more."""
+
+    frames: list[bytes]
+    last: int
+    head: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One file version to one destination (URL without credentials), and what became of it.
+
+    state: moving, done, failed. landed: where it lies (URL without credentials).
+    """
+
+    chain: str
+    version: Version
+    destination: str
+    state: str
+    reason: str = ""
+    landed: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A source that is to be removed when due (seconds since the epoch), if it still is that version."""
+
+    chain: str
+    version: Version
+    due: float
+
+
+class ServerBook:
+    """The acts on a server's journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Keep these records in journal."""
+        self._do = journal.do
+
+    async def identity(self, fresh: str) -> str:
+        """The stable id of this server: fresh, unless the journal has one already."""
+
+        def act(db: sqlite3.Connection) -> str:
+            db.execute("INSERT OR IGNORE INTO facts VALUES ('server', ?)", (fresh,))
+            return str(db.execute("SELECT value FROM facts WHERE key='server'").fetchone()[0])
+
+        return await self._do(act)
+
+    async def heads(self) -> dict[str, int]:
+        """The last sequence number of each topic."""
+        return await self._do(
+            lambda db: dict(db.execute("SELECT topic, max(seq) FROM announcements GROUP BY topic").fetchall())
+        )
+
+    async def told(self, chain: str, paths: Sequence[str]) -> dict[str, Told]:
+        """The last announcement of each of paths by chain, as far as there is one."""
+
+        def act(db: sqlite3.Connection) -> dict[str, Told]:
+            found = {}
+            for path in paths:
+                row = db.execute(
+                    "SELECT topic, seq, path, size, mtime_ns, checksum FROM announcements"
+                    " WHERE chain=? AND path=? ORDER BY announced DESC, seq DESC LIMIT 1",
+                    (chain, path),
+                ).fetchone()
+                if row is not None:
+                    found[path] = Told(row[0], row[1], Version(*row[2:]))
+            return found
+
+        return await self._do(act)
+
+    async def announce(self, announced: Sequence[Announced]) -> None:
+        """Record announcements that are about to be told."""
+        rows = [
+            (a.topic, a.seq, a.chain, a.version.path, a.version.size, a.version.mtime_ns, a.version.checksum)
+            + (a.uid, a.frame, a.detected, a.announced)
+            for a in announced
+        ]
+        await self._do(
+            lambda db: db.executemany(
+                "INSERT INTO announcements VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL)", rows
+            )
+            and None
+        )
+
+    async def replay(
+        self, topic: str, *, since: int | None = None, at: float = 0.0, limit: int = 500, most: int = 1 << 19
+    ) -> Page:
+        """The announcements of topic after number since (or told at or after the time `at`), oldest first.
+
+        At most limit frames and about `most` bytes.
+        """
+
+        def act(db: sqlite3.Connection) -> Page:
+            head = db.execute("SELECT max(seq) FROM announcements WHERE topic=?", (topic,)).fetchone()[0] or 0
+            first = since
+            if first is None:
+                first = db.execute(
+                    "SELECT min(seq) - 1 FROM announcements WHERE topic=? AND announced>=?", (topic, at)
+                ).fetchone()[0]
+                first = head if first is None else first
+            frames: list[bytes] = []
+            last, volume = first, 0
+            for seq, frame in db.execute(
+                "SELECT seq, frame FROM announcements WHERE topic=? AND seq>? ORDER BY seq LIMIT ?",
+                (topic, first, limit),
+            ):
+                if frames and volume + len(frame) > most:
+                    break
+                frames.append(frame)
+                volume += len(frame)
+                last = seq
+            return Page(frames, last if last < head and frames else head, head, bool(frames) and last < head)
+
+        return await self._do(act)
+
+    async def newest(self, topic: str, limit: int) -> list[str]:
+        """"<topic>/<uid>" of the last announcements whose topic starts with topic, newest first."""
+
+        def act(db: sqlite3.Connection) -> list[str]:
+            rows = db.execute(
+                "SELECT topic, uid FROM announcements WHERE substr(topic, 1, ?)=?"
+                " ORDER BY announced DESC, seq DESC LIMIT ?",
+                (len(topic), topic, limit),
+            )
+            return [f"{name}/{uid}" for name, uid in rows]
+
+        return await self._do(act)
+
+    async def begin(self, wanted: Sequence[tuple[str, Version, str]], now: float) -> dict[tuple[str, str], Transfer]:
+        """Record that (chain, version, destination) are about to be moved, but for those that were already.
+
+        Returns by (path, destination) the earlier transfers of the same version that are done.
+        """
+
+        def act(db: sqlite3.Connection) -> dict[tuple[str, str], Transfer]:
+            done = {}
+            for chain, version, destination in wanted:
+                row = db.execute(
+                    "SELECT size, mtime_ns, checksum, landed, moved FROM transfers"
+                    " WHERE chain=? AND path=? AND destination=? AND state='done'",
+                    (chain, version.path, destination),
+                ).fetchone()
+                if row is not None and Version(version.path, *row[:3]) == version:
+                    done[version.path, destination] = Transfer(
+                        chain, version, destination, "done", landed=row[3], at=row[4]
+                    )
+                    continue
+                db.execute(
+                    "INSERT INTO transfers (chain, path, size, mtime_ns, checksum, destination, state, requested)"
+                    " VALUES (?,?,?,?,?,?,'moving',?)"
+                    " ON CONFLICT (chain, path, destination) DO UPDATE SET size=excluded.size,"
+                    " mtime_ns=excluded.mtime_ns, checksum=excluded.checksum, state='moving', reason='',"
+                    " attempts=attempts+1, requested=excluded.requested, moved=NULL",
+                    (chain, version.path, version.size, version.mtime_ns, version.checksum, destination, now),
+                )
+            return done
+
+        return await self._do(act)
+
+    async def forget(self, again: Sequence[tuple[str, str, str]]) -> None:
+        """Forget the outcome of (chain, path, destination): it is asked for once more, on purpose."""
+        await self._do(
+            lambda db: db.executemany(
+                "UPDATE transfers SET state='asked again' WHERE chain=? AND path=? AND destination=?", again
+            )
+            and None
+        )
+
+    async def moved(self, transfers: Sequence[Transfer], deletions: Sequence[Deletion] = ()) -> None:
+        """Record outcomes, and with them what is to be deleted because of them."""
+
+        def act(db: sqlite3.Connection) -> None:
+            db.executemany(
+                "UPDATE transfers SET state=?, reason=?, landed=?, moved=? WHERE chain=? AND path=? AND destination=?",
+                [
+                    (t.state, t.reason, t.landed, t.at, t.chain, t.version.path, t.destination)
+                    for t in transfers
+                ],
+            )
+            _owe(db, deletions)
+
+        await self._do(act)
+
+    async def unfinished(self) -> list[Transfer]:
+        """The transfers that a crash broke off."""
+
+        def act(db: sqlite3.Connection) -> list[Transfer]:
+            rows = db.execute(
+                "SELECT chain, path, size, mtime_ns, checksum, destination FROM transfers WHERE state='moving'"
+            )
+            return [Transfer(r[0], Version(*r[1:5]), r[5], "moving") for r in rows]
+
+        return await self._do(act)
+
+    async def owe(self, deletions: Sequence[Deletion], now: float) -> None:
+        """Record what is to be deleted because it was acknowledged at `now`."""
+
+        def act(db: sqlite3.Connection) -> None:
+            _owe(db, deletions)
+            db.executemany(
+                "UPDATE announcements SET acknowledged=? WHERE chain=? AND path=?",
+                [(now, d.chain, d.version.path) for d in deletions],
+            )
+
+        await self._do(act)
+
+    async def due(self, now: float, limit: int = 500) -> tuple[list[Deletion], float | None]:
+        """What is to be deleted by now, and when the next one is due (None: nothing else is owed)."""
+
+        def act(db: sqlite3.Connection) -> tuple[list[Deletion], float | None]:
+            rows = db.execute(
+                "SELECT chain, path, size, mtime_ns, due FROM deletions WHERE due<=? ORDER BY due LIMIT ?", (now, limit)
+            ).fetchall()
+            following = db.execute("SELECT min(due) FROM deletions WHERE due>?", (now,)).fetchone()[0]
+            return [Deletion(r[0], Version(r[1], r[2], r[3]), r[4]) for r in rows], following
+
+        return await self._do(act)
+
+    async def removed(self, paths: Sequence[str]) -> None:
+        """The deletions of paths are done (or void)."""
+        await self._do(
+            lambda db: db.executemany("DELETE FROM deletions WHERE path=?", [(p,) for p in paths]) and None
+        )
+
+
+def _owe(db: sqlite3.Connection, deletions: Sequence[Deletion]) -> None:
+    db.executemany(
+        "INSERT OR IGNORE INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?)",
+        [(d.version.path, d.chain, d.version.size, d.version.mtime_ns, d.due) for d in deletions],
+    )
