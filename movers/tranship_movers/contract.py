@@ -1,9 +1,9 @@
 """The promise of a mover: seven verbs about the files of one place, and what it can do beyond them.
 
-A mover is one connection to one place (host and user). It is blocking and is used by one transfer at a time;
-`pool` keeps and lends them. It knows one protocol and nothing of safety: temporary names, verification and
-renaming stand once, in `transfer`. Every call ends within the mover's `timeout` without progress, with success
-or with one of `errors`. `checks` proves all of this against a real server.
+A mover is one connection to one place (host and user). It is blocking and is used by one transfer at a
+time; `pool` keeps and lends them. It knows one protocol and nothing of safety: temporary names,
+verification and renaming stand once, in `transfer`. Every call ends within the mover's `timeout` without
+progress, with success or with one of `errors`. `checks` proves all of this against a real server.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 Progress = Callable[[int], None]
-"""Called with the number of bytes that have just gone over (not the sum). May raise, to break the transfer off."""
+"""Called with the number of bytes that have just gone over (not the sum). May raise, to break off."""
 
 
 def unheard(_: int) -> None:
@@ -23,8 +23,8 @@ def unheard(_: int) -> None:
 class Facts:
     """What a place says of one name.
 
-    `name` as it was asked for, or, in a listing, the name inside the folder. `size` in bytes. `mtime_ns` in ns
-    since the epoch (None: the place does not say; a place may keep whole seconds only).
+    `name` as it was asked for, or, in a listing, the name inside the folder. `size` in bytes. `mtime_ns` in
+    ns since the epoch (None: the place does not say; a place may keep whole seconds only).
     """
 
     name: str
@@ -38,6 +38,9 @@ class Powers:
     """What a mover can do beyond the plain verbs.
 
     whole_put   a name that is put appears whole or not at all (object stores): no temporary name needed
+    folders     folders exist by themselves; where not (object stores), any name can be put without one
+    writing     names can be put, renamed and removed at all (not by plain HTTP)
+    listing     `list` works at all (not by plain HTTP)
     replace     `rename` replaces an existing name without a moment in which the name is absent
     append      `put` can go on at an offset
     mtime       `put` keeps the modification time
@@ -47,6 +50,9 @@ class Powers:
     """
 
     whole_put: bool = False
+    folders: bool = True
+    writing: bool = True
+    listing: bool = True
     replace: bool = True
     append: bool = False
     mtime: bool = False
@@ -62,12 +68,16 @@ class Mover(Protocol):
 
     powers: Powers
 
-    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
+    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> str | None:
         """Write the bytes of the local file source, from offset on, at name, replacing what is there.
 
-        Not atomic unless `powers.whole_put`. With an offset (only with `powers.append`), the first offset bytes
-        at name are kept. Keeps mtime and mode as far as the powers say. The folder must exist.
-        Raises SourceGone if there is no source, Permanent if there is no such folder.
+        Gives how it did it, if there is more than one way ("reflink", "hard link"), else None.
+
+        Not atomic unless `powers.whole_put`. With an offset (only with `powers.append`), the first offset
+        bytes at name are kept. Keeps mtime and mode as far as the powers say. The folder must exist (if
+        `powers.folders`). Raises SourceGone if there is no source, Permanent (itself, not SourceGone) if
+        there is no such folder, NameRefused for a name that can't be. What progress raises comes out as it
+        is.
         """
 
     def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
@@ -80,13 +90,19 @@ class Mover(Protocol):
         """What the place says of name now, never from a cache; None if there is no such name."""
 
     def list(self, folder: str) -> Iterator[Facts]:
-        """The names in folder, in any order, never from a cache. Raises Permanent if there is no such folder."""
+        """The names in folder, in any order, never from a cache.
+
+        Raises Permanent if there is no such folder (where `powers.folders`; elsewhere there is just nothing).
+        """
 
     def remove(self, name: str) -> None:
         """Remove the file name; removing what is not there is no error."""
 
     def rename(self, old: str, new: str) -> None:
-        """Give old the name new, replacing what is there (see `powers.replace`). Raises SourceGone without old."""
+        """Give old the name new, replacing what is there (see `powers.replace`).
+
+        Raises SourceGone if there is no old.
+        """
 
     def make_folders(self, folder: str) -> None:
         """Make folder and its parents as far as they are missing; an existing one is no error."""

@@ -16,9 +16,12 @@
         ├── NoSpace          the place is full, or over its quota
         └── Misconfigured    the options can't work
 
-Exceptions of the protocol libraries are translated to these once, by each mover's table (`translated`).
+Exceptions of the protocol libraries are translated to these once, by each mover's table (`translated`);
+those of the operating system by `of_system`.
 """
 
+import errno
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -128,3 +131,29 @@ def translated(where: str, table: Callable[[Exception], MoverError | None]) -> I
             raise
         ours.where = ours.where or where
         raise ours from error
+
+
+def of_system(error: OSError, *, where: str = "", absent: type[MoverError] = SourceGone) -> MoverError:
+    """Our error for one of the operating system; absent is what a missing file or folder means here."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno == errno.ENOENT:
+        return absent(reason, where=where)
+    if isinstance(error, socket.gaierror):
+        return Unreachable(f"host name not found ({reason})", where=where)
+    if isinstance(error, TimeoutError):
+        return TimedOut(reason, where=where)
+    if isinstance(error, ConnectionError):
+        return Unreachable(reason, where=where)
+    return _BY_ERRNO.get(error.errno or 0, Temporary)(reason, where=where)
+
+
+_BY_ERRNO: dict[int, type[MoverError]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), NoSpace),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EFBIG, errno.ELOOP, errno.EMLINK), Permanent),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV), Permanent),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ), NameRefused),
+    **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN), Unreachable),
+    **dict.fromkeys((errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO), Unreachable),
+    errno.EROFS: Fatal,
+    errno.EBUSY: Busy,
+}

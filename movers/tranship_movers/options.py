@@ -47,8 +47,8 @@ class MoverOptions(BaseModel):
 def options_of(model: type[M], mapping: Mapping[str, object], where: str = "") -> M:
     """The options that mapping means.
 
-    Raises Misconfigured, which names every wrong key and the nearest valid one; `where` says whose options they
-    are. The text shows no value of an option that may be a secret.
+    Raises Misconfigured, which names every wrong key and the nearest valid one; `where` says whose options
+    they are. The text shows no value of an option that may be a secret.
     """
     try:
         return model.model_validate(dict(mapping))

@@ -94,8 +94,8 @@ class Place:
     def name_for(self, name: str) -> str:
         """The full name here of a source that is called name (relative, `/`-separated).
 
-        A path with a trailing slash keeps the name, one without is the new name, on every protocol. Only where
-        it is an existing directory of this machine, the name is kept too.
+        A path with a trailing slash keeps the name, one without is the new name, on every protocol. Only
+        where it is an existing directory of this machine, the name is kept too.
         Raises NameRefused if name is absolute or climbs (`..`).
         """
         if self.path.endswith("/"):
