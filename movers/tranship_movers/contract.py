@@ -24,13 +24,15 @@ class Facts:
     """What a place says of one name.
 
     `name` as it was asked for, or, in a listing, the name inside the folder. `size` in bytes. `mtime_ns` in
-    ns since the epoch (None: the place does not say; a place may keep whole seconds only).
+    ns since the epoch (None: the place does not say; a place may keep whole seconds only). `mode`: permission
+    bits (None: the place does not say).
     """
 
     name: str
     size: int
     mtime_ns: int | None = None
     is_folder: bool = False
+    mode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

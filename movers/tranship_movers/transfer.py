@@ -136,8 +136,7 @@ def download(
                 os.makedirs(target.parent, exist_ok=True)
         mover.get(name, part, progress=progress)
         checksum = _verified(mover, name, part, before, expected, options)
-        if _facts(mover, name) != before:
-            raise SourceChanged("was written to while it was read", where=name)
+        _still(mover, name, before)
         with _local_errors(target):
             _replace(part, target, sync)
     except BaseException:
@@ -324,11 +323,10 @@ def _facts(mover: Mover, name: str) -> Facts:
 def _verified(
     mover: Mover, name: str, part: Path, facts: Facts, expected: Expected | None, options: MoverOptions
 ) -> str:
-    """The checksum that was compared, or "". Raises SourceChanged or Mangled unless part holds name's bytes."""
+    """The checksum that was compared, or "". Raises SourceChanged or Mangled unless part is whole."""
     size = os.stat(part).st_size
     if size != facts.size:
-        if _facts(mover, name) != facts:
-            raise SourceChanged("was written to while it was read", where=name)
+        _still(mover, name, facts)
         raise Mangled(f"{size} bytes arrived of {facts.size}", where=name)
     if options.checksum == "none":
         return ""
@@ -343,6 +341,12 @@ def _verified(
     if not agrees(part, f"{algorithm}:{theirs}"):
         raise Mangled(f"arrived with another {algorithm} checksum", where=name)
     return f"{algorithm}:{theirs.lower()}"
+
+
+def _still(mover: Mover, name: str, before: Facts) -> None:
+    now = _facts(mover, name)
+    if (now.size, now.mtime_ns) != (before.size, before.mtime_ns):
+        raise SourceChanged("was written to while it was read", where=name)
 
 
 def _replace(part: Path, target: Path, sync: Literal["none", "file"]) -> None:
