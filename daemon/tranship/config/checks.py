@@ -1,0 +1,144 @@
+"""What no single option can tell: chains in each other's way, places that are not there, open doors."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.endpoints import Socket
+from tranship.config.findings import Place, Report, listed, nearest
+from tranship.config.server import ServerChain, ServerConfig
+from tranship.config.tree import Loc, Tree
+from tranship.core.allow import EVERYTHING
+from tranship.core.origin import Origin
+
+Folders = Callable[[Path], str]
+"""What is wrong with a folder that is to be watched, in words; "" if nothing is."""
+
+_FAMILY = ("file", "ftp", "ftps", "scp", "sftp", "s3", "webdav", "webdavs", "http", "https")
+_SECRET_KEY = re.compile(r"secret|passw|passphrase|token")
+
+
+def on_disk(folder: Path) -> str:
+    """What is wrong with folder on this host, for the user that this process runs as."""
+    if not folder.exists():
+        return f"there is no folder {folder}"
+    if not folder.is_dir():
+        return f"{folder} is no folder"
+    return "" if os.access(folder, os.R_OK | os.X_OK) else f"the folder {folder} may not be read by this user"
+
+
+def taken_on_trust(folder: Path) -> str:
+    """Nothing is wrong with any folder: for files that are checked on another host than they are for."""
+    del folder
+    return ""
+
+
+def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Folders) -> None:
+    """Report what is wrong with a server, or probably not meant."""
+    _check_topics(config.chains, tree, report)
+    _check_ports(_server_sockets(config), tree, report)
+    for name, chain in config.chains.items():
+        place = tree.place(("chains", name, "origin"))
+        wrong = folders(Path(Origin(chain.origin).root))
+        if wrong:
+            report.error(place, wrong, "make it, or mend the path")
+        _check_allowed(chain, tree, ("chains", name, "allow"), report)
+
+
+def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
+    """Report what is wrong with a client, or probably not meant."""
+    _check_topics(config.chains, tree, report)
+    _check_ports(_client_sockets(config), tree, report)
+    for name, chain in config.chains.items():
+        _check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
+        last = chain.destination.rpartition("/")[2]
+        if last and not {"{", "}"} & set(last):
+            place = tree.place(("chains", name, "destination"))
+            report.warn(place, "gives every file the same name", "end it with / if it is a folder")
+        if chain.publish.port == 0 and not chain.nameservers:
+            place = tree.place(("chains", name, "publish"))
+            report.warn(
+                place, "publishes on any free port, which nobody can know", "give a port, or name servers"
+            )
+
+
+def check_secrecy(config: ServerConfig | ClientConfig, path: Path, report: Report) -> None:
+    """Warn if path holds a password and others may read it."""
+    if any(map(_holds_secret, config.chains.values())) and open_to_others(path):
+        report.warn(
+            Place(0), "holds a password, and everybody on this host may read it", f"chmod o-rwx {path}"
+        )
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether everybody on this host may read path."""
+    return bool(path.stat().st_mode & stat.S_IROTH)
+
+
+def _check_topics(chains: Mapping[str, Any], tree: Tree, report: Report) -> None:
+    for name in chains:
+        loc = ("chains", name, "topic")
+        text = tree.at(loc)
+        if text and not text.startswith("/"):
+            report.warn(tree.place(loc), f"begins without /, and is taken as /{text}", "write the slash")
+
+
+def _server_sockets(config: ServerConfig) -> Iterator[tuple[Loc, str, Socket]]:
+    yield ("publish", "port"), "publishing", config.publish
+    for name, chain in config.chains.items():
+        yield ("chains", name, "request", "port"), f"taking the requests of {name}", chain.request
+
+
+def _client_sockets(config: ClientConfig) -> Iterator[tuple[Loc, str, Socket]]:
+    for name, chain in config.chains.items():
+        yield ("chains", name, "publish", "port"), f"publishing for {name}", chain.publish
+
+
+def _check_ports(sockets: Iterable[tuple[Loc, str, Socket]], tree: Tree, report: Report) -> None:
+    before: list[tuple[str, Socket]] = []
+    for loc, purpose, socket in sockets:
+        taken = next((other for other, bound in before if socket.clashes(bound)), None)
+        if taken:
+            report.error(
+                tree.place(loc), f"port {socket.port} is taken already, for {taken}", "choose another"
+            )
+        before.append((purpose, socket))
+
+
+def _check_allowed(chain: ServerChain, tree: Tree, loc: Loc, report: Report) -> None:
+    if not chain.allow:
+        report.warn(
+            tree.place(loc), "allows no destination, so that every `push` is refused", "add URL patterns"
+        )
+    for n, pattern in enumerate(chain.allow):
+        if pattern != EVERYTHING:
+            _check_scheme(pattern, tree.place((*loc, n)), report)
+        elif tree.glue == ".":  # of an INI file this has been told already
+            report.warn(tree.place((*loc, n)), "allows every destination", "name those that are needed")
+
+
+def _check_scheme(url: str, place: Place, report: Report) -> None:
+    known = {*_FAMILY, *(mover.name for mover in entry_points(group="tranship.movers"))}
+    scheme = url.partition("://")[0].lower()
+    if scheme not in known:
+        meant = nearest(scheme, known)
+        advice = f"did you mean `{meant}`?" if meant else f"there are {listed(sorted(known))}"
+        report.error(place, f"no mover knows `{scheme}`", advice)
+
+
+def _holds_secret(chain: ServerChain | ClientChain) -> bool:
+    if isinstance(chain, ClientChain):
+        return chain.login is not None and not chain.login_file and ":" in chain.login.get_secret_value()
+    return _has_secret_key(chain.connection_parameters)
+
+
+def _has_secret_key(parameters: Mapping[str, Any]) -> bool:
+    return any(
+        _has_secret_key(value) if isinstance(value, Mapping) else bool(_SECRET_KEY.search(key))
+        for key, value in parameters.items()
+    )

@@ -1,0 +1,172 @@
+"""docs/configuration.md, made from the options: `python -m tranship.config.reference`."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from enum import Enum
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.endpoints import Socket
+from tranship.config.judge import marks
+from tranship.config.kinds import Default, Wanted
+from tranship.config.legacy import CLIENT, SERVER, Old
+from tranship.config.server import ServerChain, ServerConfig
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    parts = [
+        _INTRODUCTION,
+        "## Server",
+        _SERVER_EXAMPLE,
+        _table(ServerConfig),
+        "### Each chain of a server",
+        _table(ServerChain),
+        "## Client",
+        _CLIENT_EXAMPLE,
+        _table(ClientConfig),
+        "### Each chain of a client",
+        _table(ClientChain),
+        "## Sockets: `publish` and `request`",
+        _SOCKETS,
+        _table(Socket),
+        "## INI files of Trollmoves",
+        _INI,
+        "### Server",
+        _old_table(SERVER),
+        _INI_SERVER,
+        "### Client",
+        _old_table(CLIENT),
+        _INI_CLIENT,
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _table(block: type[BaseModel]) -> str:
+    rows = (
+        [f"`{name}`", _kind(field), _default(field), field.description or ""]
+        for name, field in _fields(block)
+    )
+    return _rows(["option", "give", "default", "what for"], rows)
+
+
+def _old_table(options: Mapping[str, Old]) -> str:
+    rows = ([f"`{name}`", f"`{old.becomes}`", old.note] for name, old in options.items())
+    return _rows(["INI", "YAML", "note"], rows)
+
+
+def _rows(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _fields(block: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    yield from block.model_fields.items()
+
+
+def _kind(field: FieldInfo) -> str:
+    wanted = next(marks(field, Wanted), None)
+    return str(wanted.words) if wanted else "a socket"
+
+
+def _default(field: FieldInfo) -> str:
+    told = next(marks(field, Default), None)
+    if told:
+        return str(told.words)
+    return "required" if field.is_required() else f"`{_written(field.default)}`"
+
+
+def _written(value: object) -> str:
+    """A value as a user writes it."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case timedelta():
+            return f"{value.total_seconds():g} s"
+        case Enum():
+            return str(value.value)
+        case Socket():
+            return f"port: {value.port}"
+        case float():
+            return f"{value:g}"
+        case {}:
+            return "{}"
+    return str(value)
+
+
+_INTRODUCTION = """
+# Configuration
+
+This page is made from the options themselves (`make docs`); a test holds the two together.
+
+Each process reads one file: YAML as described here, or an INI file of Trollmoves as it is (told apart by
+content, see below). `tranship check FILE` reads a file as the process would, and tells everything that
+is wrong with it at once: file, line, key, problem, next move. A process does not start with a file that
+holds an error. A running one reads its file again when it changes, or on SIGHUP; it touches only the
+chains that changed, and keeps the old configuration if the new one holds an error.
+
+How values are written:
+
+- **Text stays text.** Quotes are needed only where YAML needs them (a value that starts with `*`, `{`,
+  `[`, `&`, `!`, `%`, `@`, or holds `: ` or ` #`). `12:30`, `no` and `010` mean what they say.
+- **Yes and no**: `yes`, `no`, `true`, `false`, `on`, `off`, in quotes or without.
+- **Durations**: `30 s`, `5 min`, `200 ms`, `2 h`, `1 d`; a plain number is seconds.
+- **Lists** may also be written in one line with blanks: `a:9010 b:9010`.
+- **`defaults`**, beside `chains`, holds options for every chain of the file; what a chain says itself
+  wins. Blocks such as `request` and `info` are joined option by option.
+- **Metadata** (`info`, `replace`) keeps its type: numbers, `true`, `false`, text, lists, blocks.
+
+Keep passwords in a file of their own (`login_file`). A file that holds one should be readable for nobody
+else; there is a warning if it is. Passwords never appear in messages, logs or errors.
+"""
+
+_SERVER_EXAMPLE = """
+`config/server.yaml` is a complete example. At the top of the file stand:
+"""
+
+_CLIENT_EXAMPLE = """
+`config/client.yaml` is a complete example. At the top of the file stand:
+"""
+
+_SOCKETS = """
+`publish: 9010` is short for `publish: {port: 9010}`. By default a socket is reached from its own host
+only. To bind it to anything else, say what keeps strangers away:
+
+```yaml
+publish: {port: 9010, bind: 192.0.2.7, security: trusted-network}
+```
+"""
+
+_INI = """
+The files of `move_it_server.py` and `move_it_client.py` run as they are: `tranship server FILE`,
+`tranship client FILE`. `[DEFAULT]` is inherited by every section, `%` has no meaning, keys may be
+written in any case. What differs:
+
+- **Old reach.** Nothing in such a file says who may come and ask for what. It therefore binds to all
+  interfaces, and a server allows every destination; a warning at start says so. To close it, write the
+  file in YAML. (What was not announced can't be requested here either way.)
+- **A broken section is an error**, where Trollmoves drops it and goes on: a section that lacks an
+  option, a value that can't be read, a section or option that stands there twice, a directory that does
+  not exist.
+- **Not done yet**, and therefore an error: `compression`, `listen`, a server without `request_port`, and
+  the files of the mirror, `move_it.py` and `remove_it.py`.
+"""
+
+_INI_SERVER = """
+`connection_parameters__a__b = x` becomes a block in a block; `connection_uptime`, `ssh_key_filename`,
+`ssh_connection_timeout` and `ssh_private_key_file` may stand without the prefix. The port to publish on
+comes from `-p` (9010 if it is not given), not from the file. Keys that no Trollmoves reads get a
+warning.
+"""
+
+_INI_CLIENT = """
+Any other key replaces the metadata item of its name in the outgoing message: by a constant, or by a
+table `old:new|old2:new2`, which leaves a value alone that it does not hold. A key that is nearly an
+option gets a warning.
+"""
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

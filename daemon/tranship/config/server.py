@@ -1,0 +1,127 @@
+"""The options of `tranship server`: watch directories, announce what appears, move what is asked for."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tranship.config.endpoints import Discovery, Host, NameServers, Socket
+from tranship.config.kinds import (
+    Count,
+    Default,
+    Duration,
+    DurationOrNever,
+    FullPath,
+    Interval,
+    IntervalOrNo,
+    Name,
+    Options,
+    Switch,
+    Text,
+    Topic,
+    Wanted,
+)
+from tranship.config.patterns import Allow, Closed, OriginPattern, Settle
+from tranship.config.values import ConnectionParameters, Metadata, Parameters
+
+
+class Watch(StrEnum):
+    """How new files are noticed."""
+
+    AUTO = "auto"
+    INOTIFY = "inotify"
+    POLL = "poll"
+
+
+class Checksum(StrEnum):
+    """What is announced of a file's bytes."""
+
+    XXH128 = "xxh128"
+    SHA256 = "sha256"
+    NONE = "none"
+
+
+class ServerChain(Options):
+    """One flow of files: from a place on this host to whoever asks."""
+
+    origin: OriginPattern = Field(
+        description="Which files: the full path, with trollsift's fields; directories may hold fields too "
+        "and are then watched below the last one without. The fields go into the announcement.",
+    )
+    topic: Topic = Field(description="The subject of the announcements.")
+    info: Metadata = Field(default={}, description="More items for every announcement, as they are.")
+    station: Text = Field(default="unknown", description="The station's name in the answer to a `ping`.")
+    request: Socket = Field(description="The socket on which files are asked for.")
+    request_address: Annotated[
+        Host | None, Default("where `request` binds; bound to all: this host's address")
+    ] = Field(default=None, description="The host that is announced for requests, without the port.")
+    allow: Annotated[Allow, Default("nothing")] = Field(
+        default=(),
+        description="Destinations that may be asked for. `*` stands for anything within a host or folder "
+        'name, `**` for any number of folders, `"**"` alone for every destination there is.',
+    )
+    settle: Annotated[Settle, Default("closed")] = Field(
+        default=Closed(),
+        description="When a file is complete: `closed` by its writer or renamed in (where nobody tells, with "
+        "`watch: poll`: unchanged from one look to the next); unchanged for a time; or when a companion file "
+        "is there, whose name is made of `{name}`, or `{stem}` (without the last suffix).",
+    )
+    announce_empty_after: Annotated[DurationOrNever, Default("never")] = Field(
+        default=None,
+        description="Announce a file that is still empty after this long. Until then it is looked at again.",
+    )
+    watch: Annotated[Watch, Wanted("auto, inotify or poll")] = Field(
+        default=Watch.AUTO,
+        description="How new files are noticed; `auto`: inotify where it works, else polling.",
+    )
+    poll_interval: Interval = Field(
+        default=timedelta(seconds=1), description="Polling: time between two looks."
+    )
+    scan_interval: Interval = Field(
+        default=timedelta(seconds=60),
+        description="Time between two scans of the directory, for what no event told of.",
+    )
+    backlog: Switch = Field(
+        default=True, description="Announce what was there already when the chain starts for the first time."
+    )
+    checksum: Annotated[Checksum, Wanted("xxh128, sha256 or none")] = Field(
+        default=Checksum.XXH128,
+        description="The checksum that is announced, and verified after each transfer.",
+    )
+    delete: Switch = Field(default=False, description="Delete a file after its delivery was acknowledged.")
+    remove_delay: Duration = Field(
+        default=timedelta(seconds=30), description="Time from the acknowledgement to the deletion."
+    )
+    connection_parameters: Annotated[ConnectionParameters, Default("those of each mover")] = Field(
+        default=Parameters({}), description="Options of the movers (docs/movers.md); blocks may be nested."
+    )
+    transfers: Count = Field(default=4, description="Transfers at once, per destination host.")
+
+
+class ServerConfig(Options):
+    """A server: one process, one publishing socket, any number of chains."""
+
+    role: Annotated[Literal["server"], Wanted("server")] = Field(
+        description="The process that this file is for."
+    )
+    name: Name = Field(
+        default="move_it_server",
+        description="The name in heartbeats, logs, at name servers. Trollmoves' clients watch the default.",
+    )
+    journal: Annotated[
+        FullPath, Default("`<name of the file>.journal` in $STATE_DIRECTORY, or in ~/.local/state/tranship")
+    ] = Field(description="The file that remembers what was announced and what is owed.")
+    publish: Socket = Field(
+        default=Socket(port=9010),
+        description="The socket on which announcements and heartbeats are published.",
+    )
+    heartbeat: IntervalOrNo = Field(default=timedelta(seconds=30), description="Time between two heartbeats.")
+    nameservers: Annotated[Discovery, Default("no")] = Field(
+        default=NameServers(),
+        description="Where the publisher makes itself known. Plain host:port needs none.",
+    )
+    chains: Annotated[Mapping[str, ServerChain], Wanted("a block for each chain, by its name")] = Field(
+        description="The chains, by name."
+    )
