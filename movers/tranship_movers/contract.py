@@ -68,7 +68,9 @@ class Mover(Protocol):
     Names are absolute, `/`-separated paths at the place, as text; the empty name is the place's root.
     """
 
-    powers: Powers
+    @property
+    def powers(self) -> Powers:
+        """What it can do beyond the verbs; the same as long as the connection lasts."""
 
     def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> str | None:
         """Write the bytes of the local file source, from offset on, at name, replacing what is there.
