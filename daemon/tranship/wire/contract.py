@@ -1,9 +1,14 @@
-"""How processes talk: tell, listen, ask, answer. Everything comes in batches: what has arrived is handed over at once.
+"""How processes talk: tell, listen, ask, answer. What has arrived is handed over at once, in one batch.
 
-`zeromq` is the real bus, `memory` the one for tests of everything above. Nothing here raises because of what a
-peer sent: input that is no message is counted (`Counts`) and told once per peer and kind to `on_oddity`.
+`zeromq` is the real bus, `memory` the one for tests of everything above. Nothing here raises because of what
+a peer sent: input that is no message is counted (`Counts`) and told once per peer and kind to `on_oddity`. The
+data of every message that is handed over has been read: it raises no more.
+
+A bus belongs to the event loop in which it was made. Who waits (`heard`, `answered`, `asked`) at something
+that is closed meanwhile gets a BusError.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,7 +26,8 @@ class Counts:
     received: int = 0
     sent: int = 0
     refused: dict[str, int] = field(default_factory=dict)
-    """By kind: "undecodable", "too long", "malformed frames", "unknown reply", "unsendable" …"""
+    """By kind: "undecodable", "too long", "malformed frames", "unknown reply" (of a peer's);
+    "slow listener", "slow asker", "asker gone" (of ours)."""
 
 
 OnOddity = Callable[[str, str], None]
@@ -46,7 +52,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request: the reply; or None, because patience ran out before one came."""
+    """What became of one request: the reply; or None, because patience ran out, or what came was no message.
+
+    A message of type `progress` is not yet the outcome: the request stays under way, and so does its patience
+    (see `Asker.keep_waiting`).
+    """
 
     ticket: str
     message: Message | None
@@ -59,7 +69,10 @@ class Publisher(Protocol):
     """Where it is bound, tcp://host:port, the port a real one even if 0 was asked for."""
 
     def tell(self, messages: Sequence[Message]) -> None:
-        """Send, in this order. Never blocks; a slow subscriber loses, and notices by the sequence numbers."""
+        """Send, in this order. Never blocks; a slow subscriber loses, and notices by the sequence numbers.
+
+        A message that is too long is counted and not sent.
+        """
 
     def close(self) -> None:
         """Stop; what was told is still sent, for at most a second."""
@@ -72,7 +85,10 @@ class Subscription(Protocol):
         """Wait for messages; all that have come (at least one), per provider in the order they were sent."""
 
     def add(self, address: str, topics: Sequence[str]) -> None:
-        """Listen to address (tcp://host:port) as well; topics are prefixes of subjects, "" for all."""
+        """Listen to address (tcp://host:port) as well; topics are prefixes of subjects, "" for all.
+
+        Topics of an address that is listened to already are added to it. Raises BusError if it is no address.
+        """
 
     def drop(self, address: str) -> None:
         """Listen to address no more."""
@@ -90,8 +106,9 @@ class Asker(Protocol):
     def ask(self, message: Message, ticket: str, patience: float) -> None:
         """Send a request; its outcome comes by `answered` under this ticket, within patience (seconds).
 
-        message.data["tranship"]["id"] must equal ticket when `many`; an answerer of the old kind echoes nothing
-        and is asked one request at a time (the rest waits here, its patience starting when it is sent).
+        message.ticket must equal ticket when `many`; an answerer of the old kind echoes nothing and is asked
+        one request at a time (the rest waits here, its patience starting when its turn comes). A request that
+        is too long is answered here, with `err`. Raises ValueError if this ticket is under way.
         """
 
     def keep_waiting(self, ticket: str, patience: float) -> None:
@@ -113,7 +130,11 @@ class Answerer(Protocol):
         """Wait for requests; all that have come (at least one)."""
 
     def answer(self, question: Question, reply: Message) -> None:
-        """Send a reply (or, before it, `progress` messages to a peer that asked for them). Never blocks."""
+        """Send a reply (or, before it, `progress` messages to a peer that asked for them). Never blocks.
+
+        `messages.reply` makes one that echoes the request's ticket. One that is too long becomes an `err`; one
+        to a peer that is gone is counted.
+        """
 
     def close(self) -> None:
         """Stop."""
@@ -131,7 +152,10 @@ class Bus(Protocol):
         """A subscription to nothing yet."""
 
     def asker(self, address: str, *, many: bool) -> Asker:
-        """An asker of address; `many` requests at once if the peer echoes ids (it announces with `tranship`)."""
+        """An asker of address; `many` requests at once if the peer echoes ids (it announces with `tranship`).
+
+        Raises BusError if it is no address.
+        """
 
     def answerer(self, address: str) -> Answerer:
         """Bind at address. Raises BusError if it can't be bound."""
@@ -142,3 +166,11 @@ class Bus(Protocol):
 
 class BusError(Exception):
     """An address can't be used; the text names it and says why."""
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two parts of tcp://host:port, an IPv6 host without its brackets. Raises BusError."""
+    parts = re.fullmatch(r"tcp://(?:\[([^]/]+)]|([^]\[:/\s]+)):([0-9]{1,5})", address)
+    if not parts or int(parts[3]) > 65535:
+        raise BusError(f"{address!r} is no address like tcp://host:port")
+    return parts[1] or parts[2], int(parts[3])
