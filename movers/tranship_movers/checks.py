@@ -598,6 +598,7 @@ def _poll(ground: Ground, name: str, seen: _Seen, done: threading.Event) -> None
                 continue  # told that it went wrong, the reader has nothing torn in hand
             except Exception as error:  # noqa: BLE001 - told by the check, in its own thread
                 seen.foreign.append(f"{type(error).__name__}: {error}")
+                seen.once.set()
                 return
 
 
