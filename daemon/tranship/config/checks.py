@@ -40,7 +40,7 @@ def taken_on_trust(folder: Path) -> str:
 
 def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Folders) -> None:
     """Report what is wrong with a server, or probably not meant."""
-    _check_topics(config.chains, tree, report)
+    _check_chains(config.chains, tree, report)
     _check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
         place = tree.place(("chains", name, "origin"))
@@ -52,7 +52,7 @@ def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Fold
 
 def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
     """Report what is wrong with a client, or probably not meant."""
-    _check_topics(config.chains, tree, report)
+    _check_chains(config.chains, tree, report)
     _check_ports(_client_sockets(config), tree, report)
     for name, chain in config.chains.items():
         _check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
@@ -80,7 +80,9 @@ def open_to_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
-def _check_topics(chains: Mapping[str, Any], tree: Tree, report: Report) -> None:
+def _check_chains(chains: Mapping[str, Any], tree: Tree, report: Report) -> None:
+    if not chains and not report.errors:
+        report.error(tree.place(("chains",)), "holds no chain", "add one")
     for name in chains:
         loc = ("chains", name, "topic")
         text = tree.at(loc)

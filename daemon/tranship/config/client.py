@@ -80,7 +80,7 @@ class ClientChain(Options):
         description="How long to wait for a sign of life of a transfer that was asked for.",
     )
     create_target_directory: Switch = Field(
-        default=True, description="Make the destination's folder on this host before asking."
+        default=True, description="Make the destination's folder before asking, if it lies on this host."
     )
     ftp_root: FullPath = Field(
         default="/",

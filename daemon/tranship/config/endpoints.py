@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tranship.config.kinds import Options, Port, Wanted, given, is_no, refuse, words
 
@@ -150,9 +150,11 @@ def _name_servers(value: object) -> NameServers:
 
 
 Providers = Annotated[
-    tuple[Annotated[Provider, PlainValidator(_provider)], ...],
+    tuple[Annotated[Provider, BeforeValidator(_provider)], ...],
     BeforeValidator(words),
     Field(min_length=1),
     Wanted("a list of host:port or host:port/topic"),
 ]
-Discovery = Annotated[NameServers, PlainValidator(_name_servers), Wanted("no, multicast, or a list of hosts")]
+Discovery = Annotated[
+    NameServers, BeforeValidator(_name_servers), Wanted("no, multicast, or a list of hosts")
+]

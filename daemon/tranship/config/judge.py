@@ -14,17 +14,17 @@ from tranship.config.tree import Loc, Tree
 M = TypeVar("M", bound=BaseModel)
 
 
-def judged(model: type[M], tree: Tree, report: Report, renamed: Mapping[str, str]) -> M | None:
+def judged(model: type[M], tree: Tree, report: Report, hints: Mapping[str, str]) -> M | None:
     """The options of tree, as far as they are sound; the rest goes into the report.
 
-    `renamed` says what keys of other times and programs are called here. None: not enough is sound.
+    `hints` say what to do with keys of other programs and roles. None: not enough is sound.
     """
     try:
         return model.model_validate(tree.value)
     except ValidationError as refused:
         errors = refused.errors(include_url=False)
     for error in errors:
-        _tell(model, tree, report, renamed, error)
+        _tell(model, tree, report, hints, error)
     return _sound(model, tree.value, [error["loc"] for error in errors])
 
 
@@ -49,12 +49,12 @@ def _inner_marks(annotation: object, kind: type[Any]) -> Iterator[Any]:
 
 
 def _tell(
-    model: type[BaseModel], tree: Tree, report: Report, renamed: Mapping[str, str], error: ErrorDetails
+    model: type[BaseModel], tree: Tree, report: Report, hints: Mapping[str, str], error: ErrorDetails
 ) -> None:
     loc = tuple(part for part in error["loc"] if part != "[key]")
     block, field = _declared(model, loc)
     if error["type"] == "extra_forbidden":
-        report.error(tree.place(loc), *_unknown(model, loc, renamed))
+        report.error(tree.place(loc), *_unknown(model, loc, hints))
     elif error["type"] == "missing":
         report.error(tree.place(loc), "is missing", f"give {_wanted(block, field)}")
     elif error["type"] == "refused":
@@ -90,15 +90,15 @@ def _wanted(block: type[BaseModel] | None, field: FieldInfo | None) -> str:
     return f"a block of options, at least {', '.join(needed)}" if needed else "a block of options"
 
 
-def _unknown(model: type[BaseModel], loc: Loc, renamed: Mapping[str, str]) -> tuple[str, str]:
+def _unknown(model: type[BaseModel], loc: Loc, hints: Mapping[str, str]) -> tuple[str, str]:
     key = str(loc[-1])
     block, _ = _declared(model, loc[:-1])
     here = set(block.model_fields) if block else set()
-    if key in renamed:
-        return "is no option here", f"it is called `{renamed[key]}` now"
     elsewhere = dict.fromkeys(path for path, name in _paths(model) if name == key)
     if elsewhere:
         return "is no option here", f"it belongs to {listed(elsewhere)}"
+    if key in hints:
+        return "is no option here", hints[key]
     meant = nearest(key, here)
     return "is no option", f"did you mean `{meant}`?" if meant else f"there are {listed(sorted(here))}"
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from tranship_movers.units import Duration as _Duration
@@ -118,7 +118,7 @@ def _full_path(value: object) -> Path:
 Text = Annotated[str, Wanted("a text")]
 Name = Annotated[str, AfterValidator(_name), Wanted("a name without blanks and slashes")]
 Topic = Annotated[str, AfterValidator(_topic), Wanted("a topic like /1b/hrit")]
-FullPath = Annotated[Path, PlainValidator(_full_path), Wanted("a full path")]
+FullPath = Annotated[Path, BeforeValidator(_full_path), Wanted("a full path")]
 
 Switch = Annotated[bool, Wanted("yes or no")]
 Port = Annotated[int, Field(ge=0, le=65535), Wanted("a port from 0 (any free one) to 65535")]
@@ -127,11 +127,11 @@ Scale = Annotated[float, BeforeValidator(_scale), Field(ge=0, allow_inf_nan=Fals
 
 Duration = Annotated[_Duration, Wanted("a duration like 30 s, 5 min, 200 ms")]
 Interval = Annotated[
-    timedelta, PlainValidator(interval), Wanted("a duration above 0, like 30 s, 5 min, 200 ms")
+    timedelta, BeforeValidator(interval), Wanted("a duration above 0, like 30 s, 5 min, 200 ms")
 ]
 IntervalOrNo = Annotated[
-    timedelta | None, PlainValidator(_unless_no(interval)), Wanted("a duration above 0, like 30 s, or no")
+    timedelta | None, BeforeValidator(_unless_no(interval)), Wanted("a duration above 0, like 30 s, or no")
 ]
 DurationOrNever = Annotated[
-    timedelta | None, PlainValidator(_unless_no(duration)), Wanted("a duration like 30 s, or never")
+    timedelta | None, BeforeValidator(_unless_no(duration)), Wanted("a duration like 30 s, or never")
 ]

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar, get_args, overload
 
 from pydantic import SecretStr
@@ -15,9 +14,9 @@ from tranship.config.findings import ConfigError, Finding, Place, Report, neares
 from tranship.config.inherit import with_defaults
 from tranship.config.ini_file import looks_like_ini
 from tranship.config.judge import judged
-from tranship.config.kinds import given
+from tranship.config.kinds import Options, given
 from tranship.config.legacy import CLIENT, SERVER, client_tree, kind_of, read_sections, server_tree
-from tranship.config.server import ServerConfig, Watch
+from tranship.config.server import ServerChain, ServerConfig, Watch
 from tranship.config.tree import Tree
 from tranship.config.yaml_file import read_yaml
 
@@ -150,7 +149,7 @@ def _check_role(named: str, role: Role | None, place: Place, report: Report) -> 
 
 
 def _server(tree: Tree, report: Report, overrides: Overrides, folders: Folders) -> ServerConfig | None:
-    config = judged(ServerConfig, tree, report, _RENAMED)
+    config = judged(ServerConfig, tree, report, _hints(ServerChain, "client", ClientChain))
     if config is not None:
         config = _overridden(config, overrides)
         check_server(config, tree, report, folders)
@@ -167,7 +166,7 @@ def _overridden(config: ServerConfig, overrides: Overrides) -> ServerConfig:
 
 
 def _client(tree: Tree, report: Report, unseen: Literal["warn", "error"]) -> ClientConfig | None:
-    config = judged(ClientConfig, tree, report, _RENAMED)
+    config = judged(ClientConfig, tree, report, _hints(ClientChain, "server", ServerChain))
     if config is None:
         return None
     check_client(config, tree, report)
@@ -207,6 +206,10 @@ def _with_login(
     return chain.model_copy(update={"login": SecretStr(login)})
 
 
-_RENAMED: Mapping[str, str] = MappingProxyType(
-    {key: old.becomes for key, old in (*SERVER.items(), *CLIENT.items()) if key != old.becomes}
-)
+def _hints(here: type[Options], role: Role, there: type[Options]) -> Mapping[str, str]:
+    """What to do with keys that another program, or the other role, has."""
+    other = dict.fromkeys(
+        there.model_fields.keys() - here.model_fields.keys(), f"it is an option of a {role}"
+    )
+    old = {key: old.becomes for key, old in (*SERVER.items(), *CLIENT.items()) if key != old.becomes}
+    return other | {key: f"it is called `{new}` now" for key, new in old.items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator
 
 from tranship.config.kinds import Wanted, given, interval, refuse, words
 from tranship.core.allow import EVERYTHING
@@ -109,6 +109,15 @@ def _settle(value: object) -> Completeness:
     raise ValueError("no rule")
 
 
+def _written(rule: Completeness) -> object:
+    match rule:
+        case Stable(time):
+            return {"stable": f"{time.total_seconds():g} s"}
+        case Companion(pattern):
+            return {"companion": pattern}
+    return "closed"
+
+
 def _companion(pattern: str) -> str:
     names = {field.name for field in _fields(pattern)}
     if not names or not names <= {"name", "stem"} or "/" in pattern or pattern == "{name}":
@@ -146,5 +155,6 @@ Allow = Annotated[
 Settle = Annotated[
     Completeness,
     PlainValidator(_settle),
+    PlainSerializer(_written),
     Wanted('`closed`, `{stable: 5 s}` or `{companion: "{name}.ok"}`'),
 ]
