@@ -23,10 +23,11 @@ class Step(StrEnum):
     PUBLISHED = "published"
     # Beside the way:
     REFUSED = "refused"
-    SUPPRESSED = "suppressed"
+    SKIPPED = "skipped"
     FAILED = "failed"
-    GIVEN_UP = "given-up"
-    REMOVED = "removed"
+    RETRIED = "retried"
+    REPLAYED = "replayed"
+    DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True)

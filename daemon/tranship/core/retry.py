@@ -19,9 +19,8 @@ class RetryPolicy:
 
     def wait(self, attempts: int, chance: float | None = None) -> float:
         """Seconds until the next attempt, after this many (>= 1) that failed; chance in [0, 1) for tests."""
-        longest = self.longest.total_seconds()
-        # 2**attempts would overflow a float after weeks of trying
-        full = min(longest, self.first.total_seconds() * 2 ** min(attempts - 1, 32))
+        # a power without limit would overflow after weeks of trying
+        full = min(self.longest.total_seconds(), self.first.total_seconds() * 2.0 ** min(attempts - 1, 32))
         return full * (1 - 0.5 * (random.random() if chance is None else chance))
 
     def too_old(self, since: float, now: float) -> bool:

@@ -1,10 +1,14 @@
 """What we owe and what we did, on disk: one SQLite file per process, which survives `kill -9` at any moment."""
 
-from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, Retry
+from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
+from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.engine import Journal, JournalError
+from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Deletion, Page, ServerBook, Told, Transfer
 
 __all__ = [
+    "CLIENT_SCHEMA",
+    "SERVER_SCHEMA",
     "Announced",
     "ClientBook",
     "Cursor",
@@ -17,6 +21,8 @@ __all__ = [
     "Page",
     "Retry",
     "ServerBook",
+    "Source",
     "Told",
     "Transfer",
+    "Verdict",
 ]

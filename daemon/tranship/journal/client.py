@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tranship.core.identity import apart
-from tranship.journal.engine import Journal, Schema
+from tranship.journal.engine import Journal, Schema, many
 
 SCHEMA = Schema(
     "client",
@@ -15,7 +15,8 @@ SCHEMA = Schema(
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, chain TEXT NOT NULL, identity TEXT NOT NULL,
     uid TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, destination TEXT NOT NULL,
-    server TEXT NOT NULL, topic TEXT NOT NULL, request_address TEXT NOT NULL, many INTEGER NOT NULL, frame BLOB NOT NULL,
+    server TEXT NOT NULL, topic TEXT NOT NULL, request_address TEXT NOT NULL, many INTEGER NOT NULL,
+    frame BLOB NOT NULL,
     state TEXT NOT NULL DEFAULT 'wanted', attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL,
     reason TEXT NOT NULL DEFAULT '', outgoing BLOB,
     announced REAL NOT NULL, wanted REAL NOT NULL, requested REAL, delivered REAL, published REAL,
@@ -28,7 +29,8 @@ CREATE TABLE sources (
 CREATE TABLE cursors (
     chain TEXT NOT NULL, server TEXT NOT NULL, topic TEXT NOT NULL, seq INTEGER NOT NULL, request_address TEXT NOT NULL,
     PRIMARY KEY (chain, server, topic)) WITHOUT ROWID;
-CREATE TABLE firsts (chain TEXT PRIMARY KEY, started REAL NOT NULL) WITHOUT ROWID
+CREATE TABLE firsts (
+    chain TEXT NOT NULL, provider TEXT NOT NULL, started REAL NOT NULL, PRIMARY KEY (chain, provider)) WITHOUT ROWID
 """,
     ),
 )
@@ -60,6 +62,7 @@ class NewJob:
     frame: bytes
     announced: float
     wanted: float
+    due: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,15 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An attempt that failed; due again at (seconds since the epoch), or given up if None."""
+    """An attempt that failed, and what follows.
+
+    state "wanted": again, when due (seconds since the epoch); "dead": given up; "superseded": a newer version comes.
+    """
 
     job: int
     reason: str
-    due: float | None
+    state: str
+    due: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +124,14 @@ class ClientBook:
         """Keep these records in journal."""
         self._do = journal.do
 
-    async def started(self, chain: str, now: float) -> float:
-        """When this chain was started for the first time (now, if this is it)."""
+    async def firsts(self, chain: str, providers: Sequence[str], now: float) -> dict[str, float]:
+        """When this chain first listened to each of providers (now, if that is now)."""
 
-        def act(db: sqlite3.Connection) -> float:
-            db.execute("INSERT OR IGNORE INTO firsts VALUES (?, ?)", (chain, now))
-            return float(db.execute("SELECT started FROM firsts WHERE chain=?", (chain,)).fetchone()[0])
+        def act(db: sqlite3.Connection) -> dict[str, float]:
+            db.executemany(
+                "INSERT OR IGNORE INTO firsts VALUES (?,?,?)", [(chain, p, now) for p in providers]
+            )
+            return dict(db.execute("SELECT provider, started FROM firsts WHERE chain=?", (chain,)).fetchall())
 
         return await self._do(act)
 
@@ -171,7 +180,9 @@ class ClientBook:
         """Deliveries that were verified, but perhaps not published, with their messages."""
 
         def act(db: sqlite3.Connection) -> list[tuple[Job, bytes]]:
-            rows = db.execute(f"SELECT outgoing, {_JOB} FROM jobs WHERE chain=? AND state='delivered'", (chain,))
+            rows = db.execute(
+                f"SELECT outgoing, {_JOB} FROM jobs WHERE chain=? AND state='delivered'", (chain,)
+            )
             return [(_job(row[1:]), row[0]) for row in rows]
 
         return await self._do(act)
@@ -180,42 +191,62 @@ class ClientBook:
         """Record verified deliveries, before they are published."""
         rows = [(d.outgoing, d.requested, d.delivered, d.job) for d in delivered]
         await self._do(
-            lambda db: db.executemany(
-                "UPDATE jobs SET state='delivered', reason='', outgoing=?, requested=?, delivered=? WHERE id=?", rows
+            many(
+                "UPDATE jobs SET state='delivered', reason='', outgoing=?, requested=?, delivered=? WHERE id=?",
+                rows,
             )
-            and None
         )
 
     async def published(self, jobs: Sequence[int], now: float) -> None:
         """Record that the messages of jobs were published."""
         rows = [(now, job) for job in jobs]
-        await self._do(
-            lambda db: db.executemany("UPDATE jobs SET state='done', outgoing=NULL, published=? WHERE id=?", rows)
-            and None
-        )
+        await self._do(many("UPDATE jobs SET state='done', outgoing=NULL, published=? WHERE id=?", rows))
 
     async def failed(self, retries: Sequence[Retry]) -> None:
         """Record attempts that failed."""
-        rows = [("dead" if r.due is None else "wanted", r.reason, r.due or 0.0, r.job) for r in retries]
+        rows = [(r.state, r.reason, r.due, r.job) for r in retries]
+        await self._do(many("UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1 WHERE id=?", rows))
+
+    async def hasten(self, chain: str, now: float) -> None:
+        """Make all retries of chain due now: whom they wait for is back."""
+        statement = "UPDATE jobs SET due=? WHERE chain=? AND state='wanted' AND attempts>0 AND due>?"
+        await self._do(many(statement, [(now, chain, now)]))
+
+    async def hold(self, chain: str, identities: Sequence[str], until: float) -> None:
+        """Put off deliveries that another client has under way; it is given until then."""
         await self._do(
-            lambda db: db.executemany(
-                "UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1 WHERE id=?", rows
+            many(
+                "UPDATE jobs SET due=? WHERE chain=? AND identity=? AND state='wanted'",
+                [(until, chain, identity) for identity in identities],
             )
-            and None
         )
 
-    async def sources(self, job: int) -> list[Source]:
-        """The other servers that offer what job is about."""
-        return await self._do(
-            lambda db: [
-                Source(row[0], bool(row[1]), row[2])
-                for row in db.execute("SELECT request_address, many, frame FROM sources WHERE job=?", (job,))
-            ]
+    async def elsewhere(self, chain: str, identities: Sequence[str], now: float) -> None:
+        """Strike off deliveries that another client has done (and published)."""
+        await self._do(
+            many(
+                "UPDATE jobs SET state='done', reason='by another client', published=?"
+                " WHERE chain=? AND identity=? AND state='wanted'",
+                [(now, chain, identity) for identity in identities],
+            )
         )
+
+    async def sources(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
+        """The other servers that offer what each of jobs is about, as far as there are any."""
+
+        def act(db: sqlite3.Connection) -> dict[int, list[Source]]:
+            found: dict[int, list[Source]] = {}
+            for job in jobs:
+                for row in db.execute("SELECT request_address, many, frame FROM sources WHERE job=?", (job,)):
+                    found.setdefault(job, []).append(Source(row[0], bool(row[1]), row[2]))
+            return found
+
+        return await self._do(act)
 
 
 _FIELDS = (
-    "chain, identity, uid, path, size, destination, server, topic, request_address, many, frame, announced, wanted"
+    "chain, identity, uid, path, size, destination, server, topic,"
+    " request_address, many, frame, announced, wanted, due"
 )
 _JOB = f"id, attempts, {_FIELDS}"
 
@@ -234,9 +265,11 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
         row = _earlier(db, new.chain, key)
     if row is None:
         number = db.execute(
-            f"INSERT INTO jobs ({_FIELDS}, due) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (new.chain, key, new.uid, new.path, new.size, new.destination, new.server, new.topic)
-            + (new.request_address, new.many, new.frame, new.announced, new.wanted, new.wanted),
+            f"INSERT INTO jobs ({_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                *(new.chain, key, new.uid, new.path, new.size, new.destination, new.server, new.topic),
+                *(new.request_address, new.many, new.frame, new.announced, new.wanted, new.due),
+            ),
         ).lastrowid
         return Verdict.NEW, Job(number or 0, new), None
     _, _, number, state, address, delivered, published = row
@@ -254,7 +287,9 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
     return Verdict.SOURCE, job, None
 
 
-def _earlier(db: sqlite3.Connection, chain: str, key: str) -> tuple[str, str, int, str, str, float, float] | None:
+def _earlier(
+    db: sqlite3.Connection, chain: str, key: str
+) -> tuple[str, str, int, str, str, float, float] | None:
     row: tuple[str, str, int, str, str, float, float] | None = db.execute(
         "SELECT server, path, id, state, request_address, delivered, published FROM jobs WHERE chain=? AND identity=?",
         (chain, key),

@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -31,6 +31,15 @@ _WAITS = (0.05, 0.2, 1.0, 5.0)
 
 class JournalError(Exception):
     """The journal can't be used; the text names the file, says why and what to do."""
+
+
+def many(statement: str, rows: Sequence[Sequence[Any]]) -> Act[None]:
+    """The act of doing statement once for each of rows."""
+
+    def act(db: sqlite3.Connection) -> None:
+        db.executemany(statement, rows)
+
+    return act
 
 
 @dataclass(slots=True)
@@ -90,7 +99,8 @@ class Journal:
         loop = asyncio.get_running_loop()
         entry = _Entry(act, loop, loop.create_future())
         self._queue.put(entry)
-        return await entry.outcome
+        result: T = await entry.outcome
+        return result
 
     def close(self) -> None:
         """Write what waits and close the file."""
@@ -216,7 +226,9 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None
     kind = connection.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0]
     if kind != schema.kind:
         connection.rollback()
-        raise JournalError(f"{path}: is the journal of a {kind}, not of a {schema.kind}; choose another `journal`")
+        raise JournalError(
+            f"{path}: is the journal of a {kind}, not of a {schema.kind}; choose another `journal`"
+        )
     for step in schema.steps[version:]:
         for statement in step.split(";\n"):
             connection.execute(statement)

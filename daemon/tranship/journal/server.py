@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tranship.core.identity import Version
-from tranship.journal.engine import Journal, Schema
+from tranship.core.values import Version
+from tranship.journal.engine import Journal, Schema, many
 
 SCHEMA = Schema(
     "server",
@@ -133,16 +133,21 @@ class ServerBook:
     async def announce(self, announced: Sequence[Announced]) -> None:
         """Record announcements that are about to be told."""
         rows = [
-            (a.topic, a.seq, a.chain, a.version.path, a.version.size, a.version.mtime_ns, a.version.checksum)
-            + (a.uid, a.frame, a.detected, a.announced)
+            (
+                *(
+                    a.topic,
+                    a.seq,
+                    a.chain,
+                    a.version.path,
+                    a.version.size,
+                    a.version.mtime_ns,
+                    a.version.checksum,
+                ),
+                *(a.uid, a.frame, a.detected, a.announced),
+            )
             for a in announced
         ]
-        await self._do(
-            lambda db: db.executemany(
-                "INSERT INTO announcements VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL)", rows
-            )
-            and None
-        )
+        await self._do(many("INSERT INTO announcements VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL)", rows))
 
     async def replay(
         self, topic: str, *, since: int | None = None, at: float = 0.0, limit: int = 500, most: int = 1 << 19
@@ -176,7 +181,7 @@ class ServerBook:
         return await self._do(act)
 
     async def newest(self, topic: str, limit: int) -> list[str]:
-        """"<topic>/<uid>" of the last announcements whose topic starts with topic, newest first."""
+        """List "<topic>/<uid>" of the last announcements whose topic starts with topic, newest first."""
 
         def act(db: sqlite3.Connection) -> list[str]:
             rows = db.execute(
@@ -188,7 +193,9 @@ class ServerBook:
 
         return await self._do(act)
 
-    async def begin(self, wanted: Sequence[tuple[str, Version, str]], now: float) -> dict[tuple[str, str], Transfer]:
+    async def begin(
+        self, wanted: Sequence[tuple[str, Version, str]], now: float
+    ) -> dict[tuple[str, str], Transfer]:
         """Record that (chain, version, destination) are about to be moved, but for those that were already.
 
         Returns by (path, destination) the earlier transfers of the same version that are done.
@@ -222,10 +229,7 @@ class ServerBook:
     async def forget(self, again: Sequence[tuple[str, str, str]]) -> None:
         """Forget the outcome of (chain, path, destination): it is asked for once more, on purpose."""
         await self._do(
-            lambda db: db.executemany(
-                "UPDATE transfers SET state='asked again' WHERE chain=? AND path=? AND destination=?", again
-            )
-            and None
+            many("UPDATE transfers SET state='asked again' WHERE chain=? AND path=? AND destination=?", again)
         )
 
     async def moved(self, transfers: Sequence[Transfer], deletions: Sequence[Deletion] = ()) -> None:
@@ -254,14 +258,16 @@ class ServerBook:
 
         return await self._do(act)
 
-    async def owe(self, deletions: Sequence[Deletion], now: float) -> None:
-        """Record what is to be deleted because it was acknowledged at `now`."""
+    async def acknowledge(
+        self, chain: str, paths: Sequence[str], deletions: Sequence[Deletion], now: float
+    ) -> None:
+        """Record that a client acknowledged the sources at paths, and what is to be deleted because of it."""
 
         def act(db: sqlite3.Connection) -> None:
             _owe(db, deletions)
             db.executemany(
-                "UPDATE announcements SET acknowledged=? WHERE chain=? AND path=?",
-                [(now, d.chain, d.version.path) for d in deletions],
+                "UPDATE announcements SET acknowledged=? WHERE chain=? AND path=? AND acknowledged IS NULL",
+                [(now, chain, path) for path in paths],
             )
 
         await self._do(act)
@@ -271,18 +277,21 @@ class ServerBook:
 
         def act(db: sqlite3.Connection) -> tuple[list[Deletion], float | None]:
             rows = db.execute(
-                "SELECT chain, path, size, mtime_ns, due FROM deletions WHERE due<=? ORDER BY due LIMIT ?", (now, limit)
+                "SELECT chain, path, size, mtime_ns, due FROM deletions WHERE due<=? ORDER BY due LIMIT ?",
+                (now, limit),
             ).fetchall()
             following = db.execute("SELECT min(due) FROM deletions WHERE due>?", (now,)).fetchone()[0]
             return [Deletion(r[0], Version(r[1], r[2], r[3]), r[4]) for r in rows], following
 
         return await self._do(act)
 
+    async def postpone(self, paths: Sequence[str], due: float) -> None:
+        """The deletions of paths could not be done; they are due later."""
+        await self._do(many("UPDATE deletions SET due=? WHERE path=?", [(due, p) for p in paths]))
+
     async def removed(self, paths: Sequence[str]) -> None:
         """The deletions of paths are done (or void)."""
-        await self._do(
-            lambda db: db.executemany("DELETE FROM deletions WHERE path=?", [(p,) for p in paths]) and None
-        )
+        await self._do(many("DELETE FROM deletions WHERE path=?", [(p,) for p in paths]))
 
 
 def _owe(db: sqlite3.Connection, deletions: Sequence[Deletion]) -> None:

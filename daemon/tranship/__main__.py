@@ -1,0 +1,5 @@
+"""`python -m tranship` is `tranship`."""
+
+from tranship.cli import main
+
+main()

@@ -1,0 +1,96 @@
+"""The chains of a process: each a part of its own that is kept alive, started, changed and removed by itself."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from tranship.core.clock import Clock
+from tranship.core.health import Health
+from tranship.lanes import kept
+
+_log = logging.getLogger(__name__)
+
+
+class Chain(Protocol):
+    """One configured flow."""
+
+    started: asyncio.Event
+
+    async def run(self) -> None:
+        """Work until cancelled. May be run again after it failed."""
+
+    async def drain(self) -> None:
+        """Take nothing new; return when what is under way is done."""
+
+
+C = TypeVar("C", bound=Chain)
+O = TypeVar("O")  # noqa: E741 - options
+
+
+class Chains(Generic[O, C]):
+    """The running chains by name. What a failed one raised is logged, and it is started again."""
+
+    def __init__(
+        self, tasks: asyncio.TaskGroup, make: Callable[[str, O], C], health: Health, clock: Clock
+    ) -> None:
+        """No chain yet; their tasks belong to `tasks`."""
+        self._tasks = tasks
+        self._make = make
+        self._health = health
+        self._clock = clock
+        self._running: dict[str, tuple[O, C, asyncio.Task[None]]] = {}
+
+    def __iter__(self) -> Iterator[C]:
+        return iter([chain for _, chain, _ in self._running.values()])
+
+    async def become(self, wanted: Mapping[str, O]) -> list[str]:
+        """Make these the running ones; chains whose options are the same are not touched. Says what changed."""
+        changes = []
+        before = set(self._running)
+        for name, (options, _, task) in list(self._running.items()):
+            if wanted.get(name) != options:
+                task.cancel()
+                await asyncio.wait([task])
+                del self._running[name]
+                self._health.forget(name)
+                changes.append(f"chain {name} {'changed' if name in wanted else 'removed'}")
+        for name, options in wanted.items():
+            if name not in self._running:
+                chain = self._make(name, options)
+                task = self._tasks.create_task(self.keep(name, chain.run), name=f"chain {name}")
+                self._running[name] = options, chain, task
+                if name not in before:
+                    changes.append(f"chain {name} added")
+        return changes
+
+    async def started(self) -> None:
+        """Wait until every chain is ready to work."""
+        await asyncio.gather(*(chain.started.wait() for chain in self))
+
+    async def drain(self) -> None:
+        """Let every chain finish what is under way."""
+        await asyncio.gather(*(chain.drain() for chain in self))
+
+    def cancel(self) -> None:
+        """End all chains."""
+        for _, _, task in self._running.values():
+            task.cancel()
+
+    async def keep(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        """Run part, again whenever it fails; its trouble stands in the health under this name."""
+
+        def failed(error: Exception) -> None:
+            cause = _cause(error)
+            _log.error(
+                "%s failed and is started again: %s: %s", name, type(cause).__name__, cause, exc_info=cause
+            )
+            self._health.degrade(name, f"{type(cause).__name__}: {cause}")
+
+        await kept(part, failed, lambda: self._health.recover(name, self._clock.monotonic()))
+
+
+def _cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,34 @@
+"""The command line: one file per command (or family of commands)."""
+
+import typer
+
+from tranship import __version__
+from tranship.cli import check, demo, process, request, status
+
+app = typer.Typer(
+    name="tranship",
+    help="Moves files between machines the moment they appear, and tells everyone who should know.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("server")(process.server)
+app.command("client")(process.client)
+app.command("check")(check.check)
+app.add_typer(request.app, name="request")
+app.command("status")(status.status)
+app.command("demo")(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+) -> None:
+    if version:
+        typer.echo(f"tranship {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The command `tranship`."""
+    app()

@@ -1,0 +1,152 @@
+"""`tranship server` and `tranship client`: build the role, run it, exit with a meaning."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from tranship import __version__
+from tranship.config.client import ClientConfig
+from tranship.config.load import Loaded, Overrides, load
+from tranship.config.server import ServerConfig, Watch
+from tranship.core.clock import SystemClock
+from tranship.core.health import Health
+from tranship.core.retry import RetryPolicy
+from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, ClientBook, Journal, ServerBook
+from tranship.roles import client as client_role
+from tranship.roles import server as server_role
+from tranship.run.log import STORY, Lines, set_up
+from tranship.run.metrics import registry, served
+from tranship.run.reload import Source
+from tranship.run.supervisor import Exit, Role, run_process, supervise
+from tranship.run.systemd import Notify
+from tranship.wire.zeromq import ZeroMQBus
+from tranship_movers.pool import Pool
+
+log = logging.getLogger("tranship")
+
+C = TypeVar("C", ServerConfig, ClientConfig)
+
+File = Annotated[
+    Path, typer.Argument(help="The configuration: YAML, or an INI file of Trollmoves.", show_default=False)
+]
+LogConfig = Annotated[
+    Path | None, typer.Option("-c", "--log-config", help="A YAML file for logging.config.dictConfig.")
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log every step of every file.")]
+Metrics = Annotated[
+    int | None, typer.Option("--metrics", help="Serve Prometheus metrics on this port of loopback.")
+]
+
+
+def server(
+    file: File,
+    port: Annotated[int | None, typer.Option("-p", "--port", help="The port to publish on.")] = None,
+    disable_backlog: Annotated[
+        bool, typer.Option("--disable-backlog", help="Announce only what comes after the start.")
+    ] = False,
+    watchdog: Annotated[
+        bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")
+    ] = False,
+    log_config: LogConfig = None,
+    verbose: Verbose = False,
+    metrics: Metrics = None,
+) -> None:
+    """Watch directories, announce what appears, move what is asked for."""
+    overrides = Overrides(
+        publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
+    )
+
+    def make(config: ServerConfig, journal: Journal, bus: ZeroMQBus, health: Health) -> Role[ServerConfig]:
+        around = server_role.Surroundings(
+            ServerBook(journal), bus, Pool(), SystemClock(), Lines(logging.getLogger(STORY)), health, _odd
+        )
+        return server_role.Server(config, around)
+
+    _run(
+        "server",
+        lambda: load(file, "server", overrides=overrides),
+        file,
+        SERVER_SCHEMA,
+        make,
+        log_config,
+        verbose,
+        metrics,
+    )
+
+
+def client(
+    file: File, log_config: LogConfig = None, verbose: Verbose = False, metrics: Metrics = None
+) -> None:
+    """Hear announcements, ask for the files, publish what has arrived."""
+
+    def make(config: ClientConfig, journal: Journal, bus: ZeroMQBus, health: Health) -> Role[ClientConfig]:
+        around = client_role.Surroundings(
+            ClientBook(journal),
+            bus,
+            SystemClock(),
+            Lines(logging.getLogger(STORY)),
+            health,
+            RetryPolicy(),
+            _odd,
+        )
+        return client_role.Client(config, around)
+
+    _run("client", lambda: load(file, "client"), file, CLIENT_SCHEMA, make, log_config, verbose, metrics)
+
+
+def _run(
+    role: str,
+    read: Callable[[], Loaded[C]],
+    file: Path,
+    schema: Any,
+    make: Callable[[C, Journal, ZeroMQBus, Health], Role[C]],
+    log_config: Path | None,
+    verbose: bool,
+    metrics: int | None,
+) -> NoReturn:
+    async def main() -> Exit:
+        set_up("DEBUG" if verbose else "INFO", log_config)
+        loaded = read()
+        config = loaded.config
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        health = Health()
+        journal = Journal.open(Path(config.journal), schema)
+        bus = ZeroMQBus(_odd)
+        log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
+        source = Source(lambda: read().config, [file])
+        bulletin = Path(f"{config.journal}.health")
+        try:
+            with served_if(metrics, health, role, bus):
+                return await supervise(
+                    make(config, journal, bus, health),
+                    source,
+                    notify=Notify.from_environment(os.environ, os.getpid()),
+                    bulletin=bulletin,
+                )
+        finally:
+            bus.close()
+            await asyncio.to_thread(journal.close)
+
+    run_process(main)
+
+
+def _odd(peer: str, what: str) -> None:
+    log.warning("odd peer=%s reason=%s", peer, what)
+
+
+@contextmanager
+def served_if(port: int | None, health: Health, role: str, bus: ZeroMQBus) -> Iterator[None]:
+    """Serve metrics meanwhile, if there is a port for them."""
+    if port is None:
+        yield
+        return
+    with served(registry(health, role=role, version=__version__, counts=bus.counts), port=port) as url:
+        log.info("metrics at %s", url)
+        yield

@@ -1,0 +1,106 @@
+"""move and verify as one act: a file version is at its destination whole and verified, or not at all."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tranship.core.values import Version
+from tranship.steps.request import Failure, Move
+from tranship_movers.errors import Fatal, MoverError, NoSpace, Permanent, SourceChanged, SourceGone, Temporary
+from tranship_movers.options import MoverOptions, keys_of
+from tranship_movers.place import Place
+from tranship_movers.pool import Pool
+from tranship_movers.registry import mover_class, options_for
+from tranship_movers.transfer import Expected, sweep, upload
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a move: where it lies now (URL without credentials), or why it does not."""
+
+    move: Move
+    landed: str = ""
+    seconds: float = 0.0
+    how: str = ""
+    failure: Failure | None = None
+    reason: str = ""
+    changed: bool = False
+    """Whether the source is not what was announced (any more): it is to be settled and announced anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Delivers for one chain: with its connection parameters, over the connections that the process shares.
+
+    owner marks our temporary files at the destinations (1 to 16 of a-z and 0-9), so that only our own are swept.
+    """
+
+    pool: Pool
+    parameters: Mapping[str, object]
+    owner: str
+    at_once: int
+    _made: dict[str, MoverOptions] = field(default_factory=dict)
+
+    def __call__(self, moves: Iterable[Move], progress: Callable[[Move, int], None]) -> list[Outcome]:
+        """Deliver each of moves, one after the other. Blocking: for a worker thread. Never raises MoverError."""
+        return [self._deliver(move, progress) for move in moves]
+
+    def sweep(self, place: Place) -> int:
+        """Remove what a crash of ours has left at place (a folder); how many that were. Blocking, raises MoverError."""
+        with self.pool.lend(place, self._options(place)) as mover:
+            return len(sweep(mover, place.path.rpartition("/")[0], self.owner))
+
+    def _deliver(self, move: Move, progress: Callable[[Move, int], None]) -> Outcome:
+        version, place = move.version, move.place
+        try:
+            options = self._options(place)
+            with self.pool.lend(place, options, backups=move.backups) as mover:
+                receipt = upload(
+                    mover,
+                    Path(version.path),
+                    place.name_for(os.path.basename(version.path)),
+                    expected=Expected(version.size, version.mtime_ns, version.checksum),
+                    options=options,
+                    token=f"{self.owner}-{_mark(move)}",
+                    progress=lambda count: progress(move, count),
+                )
+                landed = str(self.pool.where(mover).at(receipt.name))
+        except MoverError as error:
+            return _failed(move, error)
+        return Outcome(move, landed, receipt.seconds, receipt.how)
+
+    def _options(self, place: Place) -> MoverOptions:
+        """The parameters that mean something to the mover of place (a chain may use several movers)."""
+        options = self._made.get(place.scheme)
+        if options is None:
+            known = keys_of(mover_class(place.scheme).options)
+            meant = {key: value for key, value in self.parameters.items() if key in known}
+            options = self._made[place.scheme] = options_for(place, {"at_once": self.at_once, **meant})
+        return options
+
+
+def _failed(move: Move, error: MoverError) -> Outcome:
+    changed = isinstance(error, SourceChanged | SourceGone)
+    return Outcome(move, failure=_failure(error), reason=str(error), changed=changed)
+
+
+def _failure(error: MoverError) -> Failure:
+    match error:
+        case SourceChanged():
+            return Failure.SUPERSEDED  # the new version is announced as soon as it is complete
+        case NoSpace() | Temporary():
+            return Failure.TEMPORARY
+        case Permanent():
+            return Failure.PERMANENT
+        case Fatal():
+            return Failure.FATAL
+    return Failure.TEMPORARY
+
+
+def _mark(move: Move) -> str:
+    """The same for the same version and destination: a redo takes up the temporary file of the attempt before."""
+    version: Version = move.version
+    key = f"{version.path}\0{version.size}\0{version.mtime_ns}\0{move.clean}"
+    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=8).hexdigest()

@@ -1,0 +1,46 @@
+"""Which host this is, and how a publisher on it makes itself known."""
+
+import asyncio
+import os
+import socket
+from functools import lru_cache
+
+from tranship.config.endpoints import NameServers
+from tranship.wire.contract import Bus, OnOddity
+from tranship.wire.discovery import Card, Multicast, Ports, multicast, register
+
+
+async def make_known(
+    bus: Bus, address: str, name: str, name_servers: NameServers, on_oddity: OnOddity
+) -> None:
+    """Make the publisher called name, bound at address, known to name_servers, for ever. Returns if there are none."""
+    ports = Ports.from_environment(os.environ)
+    card = Card(name, address)
+    async with asyncio.TaskGroup() as tasks:
+        for host in name_servers.hosts:
+            tasks.create_task(register(bus, card, host, ports, on_oddity))
+        if name_servers.multicast:
+            tasks.create_task(multicast(card, Multicast.from_environment(os.environ), on_oddity))
+
+
+@lru_cache(maxsize=256)
+def is_own_host(host: str) -> bool:
+    """Whether host (a name or an IP address; "" too) is this machine. May ask the resolver, once per host."""
+    if host.lower() in ("", "localhost", "127.0.0.1", "::1", socket.gethostname().lower()):
+        return True
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)}
+    except OSError:
+        return False
+    return any(_is_own(str(address)) for address in found)
+
+
+def _is_own(address: str) -> bool:
+    """Whether a socket can be bound to address: then it is one of this machine's."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

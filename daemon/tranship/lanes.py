@@ -1,0 +1,149 @@
+"""How work waits and flows inside a process: everything that waits is taken at once, and no place holds up another.
+
+Waiting   a queue that hands over all that is in it (up to a measure), so that work is batched where it waits anyway
+Lanes     one such queue per place, each worked off by a few tasks of its own
+kept      a part that is started again when it fails, with back-off, and says so
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+IDLE = 60.0
+"""Seconds after which the tasks of a place without work end."""
+
+
+class Waiting(Generic[T]):
+    """A queue. `weigh` gives what an item counts against the measure of one taking (a small file is light)."""
+
+    def __init__(self, weigh: Callable[[T], int] = lambda _: 1) -> None:
+        """An empty queue."""
+        self._items: deque[T] = deque()
+        self._weigh = weigh
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, items: list[T]) -> None:
+        """Add items at the end."""
+        if items:
+            self._items.extend(items)
+            self._news.set()
+            self._room.clear()
+
+    async def take(self, most: int, weight: int) -> list[T]:
+        """Wait for items; those that wait, at most `most` of them and of about this weight (but at least one)."""
+        while not self._items:
+            self._news.clear()
+            await self._news.wait()
+        taken: list[T] = []
+        total = 0
+        while self._items and len(taken) < most:
+            total += self._weigh(self._items[0])
+            if taken and total > weight:
+                break
+            taken.append(self._items.popleft())
+        if not self._items:
+            self._room.set()
+        return taken
+
+    async def empty(self) -> None:
+        """Wait until everything has been taken."""
+        await self._room.wait()
+
+
+class Lanes(Generic[K, T]):
+    """Work by place. Each place has `width` tasks, made when work comes and ended when none came for a while.
+
+    `work(place, items)` does a batch; what it raises is not caught here.
+    """
+
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        work: Callable[[K, list[T]], Awaitable[None]],
+        *,
+        width: int,
+        weigh: Callable[[T], int],
+        most: int = 32,
+        weight: int = 8 << 20,
+    ) -> None:
+        """Lanes without work; their tasks belong to `tasks`."""
+        self._tasks = tasks
+        self._work = work
+        self._width = width
+        self._weigh = weigh
+        self._most = most
+        self._weight = weight
+        self._waiting: dict[K, Waiting[T]] = {}
+        self._running: dict[K, int] = {}
+        self._busy = 0
+
+    def put(self, place: K, items: list[T]) -> None:
+        """Give items to the lanes of place."""
+        waiting = self._waiting.get(place)
+        if waiting is None:
+            waiting = self._waiting[place] = Waiting(self._weigh)
+        waiting.put(items)
+        running = self._running.get(place, 0)
+        wanted = min(self._width, len(waiting))
+        while running < wanted:
+            running += 1
+            self._running[place] = running
+            self._tasks.create_task(self._lane(place, waiting), name=f"lane {place} {running}")
+
+    @property
+    def queued(self) -> int:
+        """How many items wait or are being worked on."""
+        return self._busy + sum(len(waiting) for waiting in self._waiting.values())
+
+    async def _lane(self, place: K, waiting: Waiting[T]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(IDLE):
+                    batch = await waiting.take(self._most, self._weight)
+            except TimeoutError:
+                if len(waiting):  # it came in the very moment
+                    continue
+                break
+            self._busy += len(batch)
+            try:
+                await self._work(place, batch)
+            finally:
+                self._busy -= len(batch)
+        self._running[place] -= 1
+        if not self._running[place]:
+            del self._running[place], self._waiting[place]
+
+
+async def kept(
+    part: Callable[[], Awaitable[None]],
+    failed: Callable[[Exception], None],
+    recovered: Callable[[], None],
+    longest: float = 60.0,
+) -> None:
+    """Run part for ever: when it raises, tell `failed`, wait (longer each time, up to `longest` seconds), begin anew.
+
+    `recovered` is told when a part that had failed has run for longer than its last wait. Returns when part returns.
+    """
+    wait = 0.0
+    while True:
+        begun = time.monotonic()
+        steady = asyncio.get_running_loop().call_later(max(wait, 1.0), recovered) if wait else None
+        try:
+            return await part()
+        except Exception as error:  # noqa: BLE001 - one part's failure is told, and ends neither the process nor the part
+            failed(error)
+        finally:
+            if steady is not None:
+                steady.cancel()
+        wait = 0.5 if time.monotonic() - begun > longest else min(longest, wait * 2 or 0.5)
+        await asyncio.sleep(wait)

@@ -1,0 +1,1 @@
+"""One file per role: which steps it takes, and in what order."""

@@ -1,0 +1,669 @@
+"""The client: hears announcements, asks for the files, verifies and publishes what has arrived.
+
+    hear -> want (journal) -> request -> verify -> acknowledge -> publish
+
+What was missed (a gap in the numbers, a head that a heartbeat tells) is asked for again by `replay`. A failed
+attempt is tried again, new files first, by another server if several offer the same.
+"""
+
+import asyncio
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from trollsift import compose as fill_in
+
+from tranship.chains import Chains
+from tranship.config.client import ClientChain, ClientConfig
+from tranship.core.clock import Clock
+from tranship.core.health import Health
+from tranship.core.identity import identity
+from tranship.core.journey import Step
+from tranship.core.liveness import Liveness
+from tranship.core.retry import RetryPolicy
+from tranship.core.sequence import Sequence as Numbers
+from tranship.core.story import Story
+from tranship.hosts import is_own_host, make_known
+from tranship.journal import ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
+from tranship.lanes import Waiting
+from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
+from tranship.steps.hear import Announcement, announcement_of, sort
+from tranship.steps.publish import local_message
+from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
+from tranship.steps.request import Failure, Reply, read_reply, requests
+from tranship.steps.verify import Arrival, verify
+from tranship.wire.contract import Answer, Asker, Bus, Heard, OnOddity
+from tranship.wire.discovery import beat, min_interval
+from tranship.wire.messages import Message, compose, decode_whole
+from tranship_movers.errors import MoverError
+from tranship_movers.place import Place
+
+LARGE = 4 << 20
+"""Bytes. A larger delivery is verified beside the small ones, so that they don't wait for it."""
+
+MARGIN = 10.0
+"""Seconds by which clocks may differ, when announcements are asked for by time (at the first contact)."""
+
+LEASE = 30.0
+"""Seconds that another client is given to finish what it said it has under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the process gives to its chains."""
+
+    book: ClientBook
+    bus: Bus
+    clock: Clock
+    story: Story
+    health: Health
+    policy: RetryPolicy
+    on_oddity: OnOddity
+
+
+class Client:
+    """A client process's work. `run` until it is cancelled, or has drained."""
+
+    def __init__(self, config: ClientConfig, around: Surroundings) -> None:
+        """Make it; nothing happens before `run`."""
+        self.health = around.health
+        self._config = config
+        self._around = around
+        self._drained = asyncio.Event()
+        self._chains: Chains[ClientChain, _Chain]
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Work until drained. Calls ready when every chain listens."""
+        around = self._around
+        async with asyncio.TaskGroup() as tasks:
+            self._chains = Chains(
+                tasks, lambda name, options: _Chain(name, options, around), around.health, around.clock
+            )
+            await self._chains.become(self._config.chains)
+            await self._chains.started()
+            ready()
+            await self._drained.wait()
+            self._chains.cancel()
+
+    async def drain(self) -> None:
+        """Ask for nothing new, finish what is under way, then end `run`."""
+        await self._chains.drain()
+        self._drained.set()
+
+    async def reload(self, config: ClientConfig) -> list[str]:
+        """Go on with config: chains that are the same are not touched. Returns what has changed, in words."""
+        changes = await self._chains.become(config.chains)
+        for option in ("name", "journal"):
+            if getattr(config, option) != getattr(self._config, option):
+                changes.append(f"{option} differs: it takes effect at the next start")
+        return changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request under way."""
+
+    job: Job
+    announcement: Message
+    place: Place
+    address: str
+    asker: Asker
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A request that was fulfilled."""
+
+    asked: _Asked
+    reply: Reply
+
+
+class _Chain:
+    """One chain of a client."""
+
+    def __init__(self, name: str, options: ClientChain, around: Surroundings) -> None:
+        self.name = name
+        self.options = options
+        self.started = asyncio.Event()
+        self._around = around
+        self._life = uuid.uuid4().hex[:8]
+        self._login = _login(options)
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._tasks: asyncio.TaskGroup
+        self._fresh: Waiting[tuple[Job, Announcement]] = Waiting()
+        self._taken: set[int] = set()
+        self._asked: dict[str, _Asked] = {}
+        self._room = asyncio.Event()
+        self._due = asyncio.Event()
+        self._askers: dict[tuple[str, bool], Asker] = {}
+        self._numbers: dict[tuple[str, str], Numbers] = {}
+        self._firsts: dict[str, float] = {}
+        self._replaying: set[tuple[str, str]] = set()
+        self._pages: dict[str, asyncio.Future[Message | None]] = {}
+        self._beats: dict[str, Liveness] = {}
+        self._lives: dict[str, str] = {}
+        self._folders: OrderedDict[str, None] = OrderedDict()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        bus, options, clock = self._around.bus, self.options, self._around.clock
+        for state in (self._asked, self._askers, self._pages, self._beats):
+            state.clear()
+        self._taken.clear()
+        self._replaying.clear()
+        self._fresh = Waiting()
+        addresses = [provider.address for provider in options.providers]
+        self._firsts = await self._around.book.firsts(self.name, addresses, clock.now())
+        for cursor in await self._around.book.cursors(self.name):
+            self._numbers[cursor.server, cursor.topic] = Numbers(cursor.seq)
+        self._publisher = bus.publisher(options.publish.address, f"move_it_{self.name}")
+        self._subscription = bus.subscription()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._publish_again()
+                for provider in options.providers:
+                    self._subscription.add(provider.address, [options.topic_of(provider), "/heartbeat/"])
+                    self._beats[provider.address] = Liveness(options.heartbeat_alarm_scale, clock.monotonic())
+                for part in (self._listen, self._request_new, self._request_due, self._watch_beats):
+                    self._tasks.create_task(part())
+                if options.heartbeat:
+                    self._tasks.create_task(self._beat(options.heartbeat))
+                self._tasks.create_task(self._make_known())
+                self.started.set()
+        finally:
+            self._subscription.close()
+            for asker in self._askers.values():
+                asker.close()
+            self._publisher.close()
+
+    async def drain(self) -> None:
+        """Ask for nothing new; wait until what was asked for is answered and published."""
+        self._draining = True
+        if self._taken:
+            self._idle.clear()
+            await self._idle.wait()
+
+    # hear -> want
+
+    async def _listen(self) -> None:
+        while True:
+            out = sort(await self._subscription.heard())
+            if out.announcements:
+                await self._want(out.announcements)
+            if out.under_way:
+                until = self._around.clock.now() + LEASE
+                await self._around.book.hold(self.name, _identities(out.under_way), until)
+            if out.done:
+                await self._around.book.elsewhere(self.name, _identities(out.done), self._around.clock.now())
+            for heard in out.beats:
+                await self._hear_beat(heard)
+            for heard, what in out.odd:
+                self._around.health.progress(f"{self.name} odd messages", self._around.clock.monotonic())
+                self._around.story.tell(
+                    Step.REFUSED, heard.message.subject, self.name, peer=heard.provider, reason=what
+                )
+
+    async def _want(self, announcements: Sequence[Announcement], replayed: Cursor | None = None) -> None:
+        """Record what is offered, and how far its server was heard, in one; then ask for what is new."""
+        now = self._around.clock.now()
+        offers = [self._offer(announcement, now) for announcement in announcements]
+        cursors = {} if replayed is None else {(replayed.server, replayed.topic): replayed}
+        for announcement in announcements if replayed is None else ():
+            cursor = self._heard(announcement)
+            if cursor is not None:
+                cursors[cursor.server, cursor.topic] = cursor
+        verdicts = await self._around.book.want([new for new, _ in offers], list(cursors.values()))
+        hopeless = []
+        for announcement, (_, reason), (verdict, job, before) in zip(
+            announcements, offers, verdicts, strict=True
+        ):
+            if verdict is Verdict.NEW and reason:
+                hopeless.append(Retry(job.id, reason, "dead"))
+                self._around.story.tell(Step.FAILED, job.new.path, self.name, reason=reason)
+            elif verdict is Verdict.NEW and not self.options.processing_delay:
+                self._taken.add(job.id)
+                self._fresh.put([(job, announcement)])
+            elif verdict is Verdict.DONE:
+                self._skip(announcement, job, before)
+        if hopeless:
+            await self._around.book.failed(hopeless)
+        self._due.set()
+        self._report(0)
+        for key, cursor in cursors.items():
+            self._mind_gap(*key, cursor.request_address)
+
+    def _offer(self, announcement: Announcement, now: float) -> tuple[NewJob, str]:
+        """The delivery that announcement offers, and why it can't be made ("" if it can)."""
+        message = announcement.message
+        destination, reason = self._destination(message)
+        new = NewJob(
+            self.name,
+            identity(announcement.files),
+            ", ".join(file.uid for file in announcement.files[:3]),
+            announcement.files[0].path,
+            sum(max(0, file.size) for file in announcement.files),
+            destination,
+            announcement.server,
+            message.subject,
+            announcement.request_address,
+            announcement.many,
+            message.encode(),
+            message.time.timestamp(),
+            now,
+            now + self.options.processing_delay.total_seconds(),
+        )
+        return new, reason
+
+    def _destination(self, message: Message) -> tuple[str, str]:
+        template = self.options.destination
+        try:
+            url = str(fill_in(template, message.dated)) if "{" in template else template
+            place = Place.parse(url)
+        except KeyError as error:
+            return "", f"destination {template} needs {error}, which the announcement lacks"
+        except (ValueError, TypeError, MoverError) as error:
+            return "", f"destination {template} can't be filled in: {error}"
+        if ".." in place.path.split("/"):
+            return "", f"destination {template} would lead to {place.path}"
+        return url, ""
+
+    def _heard(self, announcement: Announcement) -> Cursor | None:
+        """How far announcement's server was heard after it; None if that is no news, or it does not number."""
+        if not announcement.server:
+            return None
+        key = announcement.server, announcement.message.subject
+        numbers = self._numbers.get(key)
+        if numbers is None:
+            numbers = self._numbers[key] = Numbers(0)
+        before = numbers.contiguous
+        numbers.heard(announcement.seq)
+        if numbers.contiguous == before and not numbers.gap:
+            return None
+        return Cursor(self.name, *key, numbers.contiguous, announcement.request_address)
+
+    def _skip(self, announcement: Announcement, job: Job, before: float | None) -> None:
+        """It was delivered before: say so, and tell its server that it may let it go."""
+        self._around.story.tell(
+            Step.SKIPPED,
+            job.new.path,
+            self.name,
+            peer=announcement.request_address,
+            reason=f"delivered before ({before})",
+        )
+        self._acknowledge(
+            Source(announcement.request_address, announcement.many, announcement.message.encode())
+        )
+
+    # replay
+
+    async def _hear_beat(self, heard: Heard) -> None:
+        beats = self._beats.get(heard.provider)
+        if beats is not None:
+            beats.beat(self._around.clock.monotonic(), min_interval(heard.message))
+            self._around.health.recover(f"{self.name} {heard.provider}", self._around.clock.monotonic())
+        life = life_of(heard.message)
+        if life and self._lives.setdefault(heard.provider, life) != life:
+            self._lives[heard.provider] = life
+            await self._ask_anew()
+        for head in heads_of(heard.message):
+            if head.seq and self._concerns(heard.provider, head):
+                numbers = self._numbers.setdefault((head.server, head.topic), Numbers(0))
+                numbers.told_head(head.seq)
+                self._mind_gap(head.server, head.topic, head.request_address, heard.provider)
+
+    async def _ask_anew(self) -> None:
+        """A server has begun a new life: it knows nothing of the requests that its old one was given."""
+        for ticket, asked in list(self._asked.items()):
+            asked.asker.keep_waiting(ticket, 0.0)
+        await self._around.book.hasten(self.name, self._around.clock.now())
+        self._due.set()
+
+    def _concerns(self, provider: str, head: Head) -> bool:
+        return any(
+            head.topic.startswith(self.options.topic_of(own))
+            for own in self.options.providers
+            if own.address == provider
+        )
+
+    def _mind_gap(self, server: str, topic: str, address: str, provider: str = "") -> None:
+        """Ask for what was missed of topic, unless that is being done."""
+        if self._numbers[server, topic].gap and (server, topic) not in self._replaying:
+            self._replaying.add((server, topic))
+            self._tasks.create_task(self._replay(server, topic, address, provider))
+
+    async def _replay(self, server: str, topic: str, address: str, provider: str) -> None:
+        numbers = self._numbers[server, topic]
+        since = numbers.contiguous or None
+        time = self._firsts.get(provider, min(self._firsts.values())) - MARGIN
+        brought = 0
+        try:
+            while numbers.gap:
+                page = read_replay(
+                    await self._ask_page(
+                        replay_request(topic, self._ticket("replay"), since=since, time=time), address
+                    )
+                )
+                if page is None:
+                    break  # it can't, or not now: the next beat tells of the gap again
+                announcements = [
+                    a for m in page.messages if (a := announcement_of(_by(m, address))) is not None
+                ]
+                numbers.replayed(page.last)
+                cursor = Cursor(self.name, server, topic, numbers.contiguous, address)
+                await self._want(announcements, cursor)
+                brought += len(announcements)
+                since = page.last
+        finally:
+            self._replaying.discard((server, topic))
+        if brought:
+            self._around.story.tell(
+                Step.REPLAYED, topic, self.name, peer=address, reason=f"{brought} announcements"
+            )
+
+    async def _ask_page(self, message: Message, address: str) -> Message | None:
+        ticket = message.ticket or ""
+        page = self._pages[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            self._asker(address, many=True).ask(
+                message, ticket, self.options.transfer_req_timeout.total_seconds()
+            )
+            answer: Message | None = await page
+            return answer
+        finally:
+            del self._pages[ticket]
+
+    # request
+
+    async def _request_new(self) -> None:
+        while True:
+            await self._has_room()
+            for job, announcement in await self._fresh.take(self._free, 1 << 30):
+                await self._ask(job, announcement.message, Source(job.new.request_address, job.new.many, b""))
+
+    async def _request_due(self) -> None:
+        """Ask for what is owed and due, but for what is asked for already. New files have gone first."""
+        while True:
+            self._due.clear()
+            now = self._around.clock.now()
+            jobs, following = await self._around.book.waiting(
+                self.name, now, self.options.in_flight + len(self._taken)
+            )
+            due = [job for job in jobs if job.id not in self._taken]
+            sources = await self._around.book.sources([job.id for job in due if job.attempts])
+            for job in due:
+                await self._has_room()
+                if job.id not in self._taken:
+                    self._taken.add(job.id)
+                    await self._ask_due(job, sources.get(job.id, []))
+            if not due:
+                try:
+                    async with asyncio.timeout(
+                        None if following is None else max(0.01, following - self._around.clock.now())
+                    ):
+                        await self._due.wait()
+                except TimeoutError:
+                    pass
+
+    async def _ask_due(self, job: Job, others: list[Source]) -> None:
+        offers = [Source(job.new.request_address, job.new.many, job.new.frame), *others]
+        offer = offers[job.attempts % len(offers)]
+        await self._ask(job, decode_whole(offer.frame), offer)
+
+    async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
+        destination, reason = self._destination(announcement)
+        if reason:
+            await self._fail([(job, Reply(None, failure=Failure.PERMANENT, reason=reason))])
+            return
+        place = Place.parse(destination)
+        try:
+            await self._make_folder(place)
+        except OSError as error:
+            told = f"{place}: can't make the folder: {error.strerror}"
+            await self._fail([(job, Reply(None, failure=Failure.TEMPORARY, reason=told))])
+            return
+        ticket = self._ticket(f"{job.id}.{job.attempts}")
+        extra = {"backup_targets": list(self.options.backup_targets)} if self.options.backup_targets else {}
+        request = requests(announcement, destination, self._login, ticket, extra)
+        asker = self._asker(offer.request_address, many=offer.many)
+        at = self._around.clock.now()
+        self._asked[ticket] = _Asked(job, announcement, place, offer.request_address, asker, at)
+        self._publisher.tell([request.public])
+        asker.ask(request.private, ticket, self.options.transfer_req_timeout.total_seconds())
+        self._around.story.tell(
+            Step.REQUESTED, job.new.path, self.name, size=job.new.size, peer=offer.request_address
+        )
+
+    async def _make_folder(self, place: Place) -> None:
+        """Make the destination's folder, if it is on this host, as its user would have it (umask)."""
+        if not self.options.create_target_directory or not _is_here(place):
+            return
+        folder = os.path.join(self.options.ftp_root, os.path.dirname(place.path).lstrip("/"))
+        if folder not in self._folders:
+            await asyncio.to_thread(os.makedirs, folder, exist_ok=True)
+            self._folders[folder] = None
+            if len(self._folders) > 1000:
+                self._folders.popitem(last=False)
+
+    @property
+    def _free(self) -> int:
+        return self.options.in_flight - len(self._asked)
+
+    async def _has_room(self) -> None:
+        while self._free <= 0 or self._draining:
+            self._room.clear()
+            await self._room.wait()
+
+    def _asker(self, address: str, *, many: bool) -> Asker:
+        asker = self._askers.get((address, many))
+        if asker is None:
+            asker = self._askers[address, many] = self._around.bus.asker(f"tcp://{address}", many=many)
+            self._tasks.create_task(self._collect(asker))
+        return asker
+
+    def _ticket(self, what: str) -> str:
+        self._count = getattr(self, "_count", 0) + 1
+        return f"{self._life}-{what}-{self._count}"
+
+    # verify -> acknowledge -> publish
+
+    async def _collect(self, asker: Asker) -> None:
+        while True:
+            small: list[_Arrived] = []
+            failed: list[tuple[Job, Reply]] = []
+            for answer in await asker.answered():
+                asked = self._answered(asker, answer)
+                if asked is None:
+                    continue
+                told = read_reply(answer.message, self.options.transfer_req_timeout.total_seconds())
+                if told.data is None:
+                    failed.append((asked.job, told))
+                elif asked.job.new.size > LARGE:
+                    self._tasks.create_task(self._finish([_Arrived(asked, told)]))
+                else:
+                    small.append(_Arrived(asked, told))
+            if failed:
+                await self._fail(failed)
+            if small:
+                await self._finish(small)
+
+    def _answered(self, asker: Asker, answer: Answer) -> _Asked | None:
+        """The request that answer ends; None if it ends none of a transfer."""
+        if answer.message is not None and answer.message.type == "progress":
+            asker.keep_waiting(answer.ticket, self.options.transfer_req_timeout.total_seconds())
+            return None
+        page = self._pages.get(answer.ticket)
+        if page is not None and not page.done():
+            page.set_result(answer.message)
+        asked = self._asked.pop(answer.ticket, None)
+        if asked is not None:
+            self._room.set()
+        return asked
+
+    async def _finish(self, arrived: Sequence[_Arrived]) -> None:
+        """Verify what has arrived, write it down, and publish it."""
+        reasons = await asyncio.to_thread(_verified, arrived)
+        good = [(a, self._outgoing(a)) for a, reason in zip(arrived, reasons, strict=True) if not reason]
+        bad = [(a.asked.job, reason) for a, reason in zip(arrived, reasons, strict=True) if reason]
+        if bad:
+            await self._fail(
+                [(job, Reply(None, failure=Failure.TEMPORARY, reason=reason)) for job, reason in bad]
+            )
+        now = self._around.clock.now()
+        await self._around.book.delivered(
+            [Delivered(a.asked.job.id, out.encode(), a.asked.at, now) for a, out in good]
+        )
+        self._publisher.tell([m for a, out in good for m in (acknowledgement(a.asked.announcement), out)])
+        jobs = [a.asked.job.id for a, _ in good]
+        await self._around.book.published(jobs, self._around.clock.now())
+        for a, _ in good:
+            job = a.asked.job
+            self._around.story.tell(
+                Step.PUBLISHED,
+                job.new.path,
+                self.name,
+                size=job.new.size,
+                ms=round((now - a.asked.at) * 1000, 1),
+                to=str(a.asked.place),
+            )
+        self._done_with(jobs)
+        self._report(len(jobs))
+        for sources in (await self._around.book.sources(jobs)).values():
+            for source in sources:
+                self._acknowledge(source)
+
+    def _outgoing(self, arrived: _Arrived) -> Message:
+        asked, told = arrived.asked, arrived.reply
+        place = asked.place
+        return local_message(
+            asked.announcement.subject,
+            told.type,
+            {**asked.announcement.data, **(told.data or {}), "request_address": asked.address},
+            place=place,
+            local=_is_here(place),
+            identity=f"{asked.job.id}-{asked.job.new.identity}",
+            replace=self.options.replace,
+        )
+
+    async def _publish_again(self) -> None:
+        """Publish what was verified before a crash, but perhaps not published. The messages have the same ids."""
+        unpublished = await self._around.book.unpublished(self.name)
+        if unpublished:
+            self._publisher.tell([decode_whole(frame) for _, frame in unpublished])
+            await self._around.book.published([job.id for job, _ in unpublished], self._around.clock.now())
+            for job, _ in unpublished:
+                self._around.story.tell(
+                    Step.PUBLISHED, job.new.path, self.name, reason="again, after a restart"
+                )
+
+    def _acknowledge(self, source: Source) -> None:
+        """Tell another server that offers the same that it is here."""
+        ticket = self._ticket("ack")
+        message = decode_whole(source.frame)
+        message = asked_acknowledgement(message, ticket) if source.many else acknowledgement(message)
+        self._asker(source.request_address, many=source.many).ask(
+            message, ticket, self.options.req_timeout.total_seconds()
+        )
+
+    async def _fail(self, failed: Sequence[tuple[Job, Reply]]) -> None:
+        """Record attempts that failed: tried again later, or given up."""
+        now, policy = self._around.clock.now(), self._around.policy
+        retries = []
+        for job, told in failed:
+            match told.failure:
+                case Failure.SUPERSEDED:
+                    state, step = "superseded", Step.SKIPPED
+                case Failure.PERMANENT | Failure.REFUSED:
+                    state, step = "dead", Step.FAILED
+                case _ if policy.too_old(job.new.wanted, now):
+                    state, step = "dead", Step.FAILED
+                case _:
+                    state, step = "wanted", Step.RETRIED
+            due = now + policy.wait(job.attempts + 1)
+            retries.append(Retry(job.id, told.reason, state, due))
+            self._around.story.tell(
+                step, job.new.path, self.name, size=job.new.size, attempt=job.attempts + 1, reason=told.reason
+            )
+        await self._around.book.failed(retries)
+        self._done_with(job.id for job, _ in failed)
+        self._due.set()
+
+    def _done_with(self, jobs: Iterable[int]) -> None:
+        self._taken.difference_update(jobs)
+        if not self._taken:
+            self._idle.set()
+
+    # heartbeats, discovery
+
+    async def _make_known(self) -> None:
+        around, name_servers = self._around, self.options.nameservers
+        name, address = f"move_it_{self.name}", self._publisher.address
+        await make_known(around.bus, address, name, name_servers, around.on_oddity)
+
+    async def _beat(self, every: timedelta) -> None:
+        while True:
+            self._publisher.tell([beat(f"move_it_{self.name}", every.total_seconds())])
+            await asyncio.sleep(every.total_seconds())
+
+    async def _watch_beats(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            now = self._around.clock.monotonic()
+            for address, beats in self._beats.items():
+                if beats.missed(now):
+                    beats.heard(now)
+                    self._around.health.degrade(f"{self.name} {address}", "no heartbeat; connecting anew")
+                    self._subscription.again(address)
+
+    def _report(self, done: int) -> None:
+        now = self._around.clock.monotonic()
+        if done:
+            self._around.health.progress(f"{self.name} publish", now, done)
+        self._around.health.waiting(f"{self.name} publish", len(self._taken), now)
+
+
+def _login(options: ClientChain) -> str:
+    """user[:password] for the destination, or "". Raises OSError if its file can't be read."""
+    if options.login_file is not None:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        with open(os.path.join(folder, options.login_file), encoding="utf-8") as opened:
+            return opened.readline().strip()
+    return options.login.get_secret_value() if options.login is not None else ""
+
+
+def _verified(arrived: Sequence[_Arrived]) -> list[str]:
+    """Per delivery why it is not what was announced; "" if it is, or if it lies on another host. Blocking."""
+    return [_wrong(a) if _is_here(a.asked.place) else "" for a in arrived]
+
+
+def _wrong(arrived: _Arrived) -> str:
+    announcement = announcement_of(arrived.asked.announcement)
+    if announcement is None:
+        return "the announcement names no file"
+    place = arrived.asked.place
+    return verify([Arrival(place.name_for(file.uid), file) for file in announcement.files])
+
+
+def _is_here(place: Place) -> bool:
+    return place.scheme != "s3" and is_own_host(place.host)
+
+
+def _identities(messages: Iterable[Message]) -> list[str]:
+    """The identities of what other clients speak of."""
+    found = []
+    for message in messages:
+        announcement = announcement_of(message)
+        if announcement is not None:
+            found.append(identity(announcement.files))
+    return found
+
+
+def _by(message: Message, address: str) -> Message:
+    """A replayed announcement, to be requested where it was replayed (its server may have moved since)."""
+    if message.fields.get("request_address") == address:
+        return message
+    return compose(message.subject, message.type, {**message.fields, "request_address": address})

@@ -1,0 +1,64 @@
+"""acknowledge: a client tells that it has a file (or has it already); a server may then let its copy go. Both ends.
+
+    client -> server   ack   the announcement's data
+    server -> client   ack   the same, the destination without credentials
+
+and the client publishes the same `ack`, so that a spare knows that the file is done.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tranship.core.clock import Clock
+from tranship.core.values import Version
+from tranship.journal import Deletion, ServerBook
+from tranship.wire.messages import Message, clean_url, compose
+
+
+def acknowledgement(announcement: Message) -> Message:
+    """That what announcement is about has arrived: to publish, and to send to other servers that offer it."""
+    return compose(announcement.subject, "ack", announcement.data)
+
+
+def asked_acknowledgement(announcement: Message, ticket: str) -> Message:
+    """The same as a request with an id."""
+    facts = announcement.data.get("tranship")
+    data = {
+        **announcement.data,
+        "tranship": {**(facts if isinstance(facts, dict) else {"v": 1}), "id": ticket},
+    }
+    return compose(announcement.subject, "ack", data)
+
+
+def acknowledged(message: Message) -> Message:
+    """The reply to an `ack` request."""
+    data = message.data
+    if isinstance(data, dict) and "destination" in data:
+        data = {**data, "destination": clean_url(str(data["destination"]))}
+    return compose(message.subject, "ack", data)
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """What becomes of a chain's sources after they were acknowledged: deleted after a delay, or nothing."""
+
+    chain: str
+    delay: timedelta | None
+    book: ServerBook
+    clock: Clock
+
+    def deletions(self, versions: Iterable[Version]) -> list[Deletion]:
+        """What is owed once versions are delivered."""
+        if self.delay is None:
+            return []
+        due = self.clock.now() + self.delay.total_seconds()
+        return [Deletion(self.chain, version, due) for version in versions]
+
+    async def __call__(self, paths: list[str]) -> list[str]:
+        """Record that the sources at paths were acknowledged; returns those that this chain never announced."""
+        told = await self.book.told(self.chain, paths)
+        await self.book.acknowledge(
+            self.chain, list(told), self.deletions(t.version for t in told.values()), self.clock.now()
+        )
+        return [path for path in paths if path not in told]

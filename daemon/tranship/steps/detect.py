@@ -1,0 +1,184 @@
+"""detect: which files have something new to say, told by the kernel (watchdog) and by scanning.
+
+The watch is quick and can miss (a full event queue, a folder that filled up before it was watched, a file system
+without events); the scan is sure and slow. Both only point at files; whether one is complete, `settle` judges, and
+whether it is news, the journal.
+"""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from tranship.core.origin import Origin
+from tranship.core.values import Sighting
+
+_SCAN_BATCH = 1000
+_OVERFLOW_LOGGERS = ("watchdog.observers.inotify_c", "watchdog.observers.inotify")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the watch has seen: files closed or moved in, new folders, and whether events were lost."""
+
+    closed: list[str]
+    folders: list[str]
+    overflow: bool
+
+
+class Watch:
+    """Watches one origin by the kernel's events. `close` ends it.
+
+    Raises OSError, naming the folder, if root can't be watched (absent, or no watches left).
+    """
+
+    def __init__(self, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
+        """Start to watch; what is seen is handed to loop."""
+        self._closed: deque[str] = deque()
+        self._folders: deque[str] = deque()
+        self._overflow = False
+        self._news = asyncio.Event()
+        self._woken = False
+        self._loop = loop
+        self._prefix = origin.root.rstrip("/") + "/"
+        self._observer: BaseObserver = Observer()
+        self._alarm = _OverflowAlarm(self._overflown)
+        self._alarm.set_up()
+        deep = origin.depth > 0
+        wanted: list[type[FileSystemEvent]] = [FileClosedEvent, FileMovedEvent]
+        if deep:
+            wanted += [DirCreatedEvent, DirMovedEvent]
+        self._observer.schedule(_Pointer(self), origin.root, recursive=deep, event_filter=wanted)
+        self._observer.start()
+
+    async def seen(self) -> Seen:
+        """Wait for news; all that there is."""
+        await self._news.wait()
+        self._news.clear()
+        self._woken = False
+        seen = Seen(_drained(self._closed), _drained(self._folders), self._overflow)
+        self._overflow = False
+        return seen
+
+    def alive(self) -> bool:
+        """Whether the watching threads still run (they die when the folder goes away)."""
+        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def close(self) -> None:
+        """Watch no more. May wait for the observer's thread for a moment."""
+        self._alarm.take_down()
+        self._observer.stop()
+        self._observer.join(2)
+
+    # Called by watchdog's thread:
+
+    def point(self, path: str, *, folder: bool) -> None:
+        """Something happened at path."""
+        if not path.startswith(self._prefix):
+            return  # moved out, or away
+        (self._folders if folder else self._closed).append(path)
+        self._wake()
+
+    def _overflown(self) -> None:
+        self._overflow = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._woken and not self._loop.is_closed():
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._news.set)
+
+
+def scan(
+    origin: Origin, now: float, below: str | None = None, changed_since: float = 0.0
+) -> Iterator[list[Sighting]]:
+    """The files of origin that are there at this moment (now), a thousand at a time.
+
+    Below the folder `below` only, if one is given; those only that were made, moved in or changed since (seconds
+    since the epoch).
+
+    Folders that vanish or may not be read meanwhile are passed over; raises OSError if root itself can't be read.
+    """
+    start = below or origin.root
+    found: list[Sighting] = []
+    for path, entry in _walk(start, origin.depth - (start.count("/") - origin.root.rstrip("/").count("/"))):
+        if not origin.covers(path):
+            continue
+        try:
+            facts = entry.stat()
+        except OSError:
+            continue  # gone again
+        if facts.st_ctime < changed_since:
+            continue
+        found.append(Sighting(path, facts.st_size, facts.st_mtime_ns, now))
+        if len(found) == _SCAN_BATCH:
+            yield found
+            found = []
+    if found:
+        yield found
+
+
+def _walk(folder: str, depth: int) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    deeper = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if depth > 0:
+                if entry.is_dir():
+                    deeper.append(entry.path)
+            elif entry.is_file():
+                yield entry.path, entry
+    for path in deeper:
+        try:
+            yield from _walk(path, depth - 1)
+        except OSError:
+            continue
+
+
+class _Pointer(FileSystemEventHandler):
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        path = event.dest_path or event.src_path
+        self._watch.point(os.fsdecode(path), folder=event.is_directory)
+
+
+class _OverflowAlarm(logging.Filter):
+    """watchdog tells of a full event queue by its log only; this hears it there."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def set_up(self) -> None:
+        for name in _OVERFLOW_LOGGERS:
+            logging.getLogger(name).addFilter(self)
+
+    def take_down(self) -> None:
+        for name in _OVERFLOW_LOGGERS:
+            logging.getLogger(name).removeFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "overflow" in str(record.msg):
+            self._tell()
+        return True
+
+
+def _drained(queue: deque[str]) -> list[str]:
+    drained = []
+    while queue:
+        drained.append(queue.popleft())
+    return drained

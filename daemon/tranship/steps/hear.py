@@ -1,0 +1,106 @@
+"""hear: what a subscription brings, sorted: announcements to act on, beats, and what other clients say.
+
+An announcement holds `request_address`. A `push` or an `ack`, or a file message without `request_address`, comes from
+another client of the same section (a spare and its primary hear each other): it says what that one has under way or
+has done.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tranship.core.values import Wanted
+from tranship.wire.contract import Heard
+from tranship.wire.messages import Message, files
+
+_FILE_TYPES = ("file", "dataset", "collection")
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Something that can be requested.
+
+    server: stable id ("" for a peer of the old kind), seq: its number (0 likewise), request_address: host:port.
+    """
+
+    message: Message
+    files: tuple[Wanted, ...]
+    server: str
+    seq: int
+    request_address: str
+
+    @property
+    def many(self) -> bool:
+        """Whether its server takes many requests at once."""
+        return bool(self.server)
+
+
+@dataclass(slots=True)
+class Sorted:
+    """What was heard, by what it is for."""
+
+    announcements: list[Announcement] = field(default_factory=list)
+    beats: list[Heard] = field(default_factory=list)
+    under_way: list[Message] = field(default_factory=list)
+    done: list[Message] = field(default_factory=list)
+    odd: list[tuple[Heard, str]] = field(default_factory=list)
+
+
+def sort(heard: Iterable[Heard]) -> Sorted:
+    """Sort messages, in their order."""
+    out = Sorted()
+    for item in heard:
+        message = item.message
+        match message.type:
+            case "beat":
+                out.beats.append(item)
+            case "push":
+                out.under_way.append(message)
+            case "ack":
+                out.done.append(message)
+            case kind if kind in _FILE_TYPES:
+                if "request_address" not in message.fields:
+                    out.done.append(message)
+                    continue
+                announcement = announcement_of(message)
+                if announcement is None:
+                    out.odd.append((item, "an announcement without a usable uri, uid or request_address"))
+                else:
+                    out.announcements.append(announcement)
+            case _:
+                pass  # of no concern to a client
+    return out
+
+
+def announcement_of(message: Message) -> Announcement | None:
+    """The announcement that message is, or None if it lacks what makes one."""
+    data = message.fields
+    address = data.get("request_address")
+    if not isinstance(address, str) or ":" not in address:
+        return None
+    facts = data.get("tranship")
+    ours = facts if isinstance(facts, dict) else {}
+    server, seq = ours.get("server"), ours.get("seq")
+    if not (isinstance(server, str) and isinstance(seq, int)):
+        server, seq, ours = "", 0, {}
+    wanted = tuple(_wanted(item, ours) for item in files(data) if "uid" in item and "uri" in item)
+    if not wanted or any(not _is_name(file.uid) for file in wanted):
+        return None
+    return Announcement(message, wanted, server, seq, address)
+
+
+def _wanted(item: dict[str, object], facts: dict[str, object]) -> Wanted:
+    own = item.get("tranship")
+    facts = own if isinstance(own, dict) else facts
+    size, mtime, checksum = facts.get("size"), facts.get("mtime"), facts.get("checksum")
+    return Wanted(
+        str(item["uid"]),
+        str(item["uri"]),
+        size if isinstance(size, int) else -1,
+        mtime if isinstance(mtime, int) else -1,
+        checksum if isinstance(checksum, str) else "",
+    )
+
+
+def _is_name(uid: str) -> bool:
+    """Whether uid is one file name: it becomes part of a path here."""
+    return bool(uid) and uid not in (".", "..") and not any(letter in uid for letter in "/\0\n\r")

@@ -1,0 +1,73 @@
+"""publish: tell downstream that a file has arrived, so that processing starts.
+
+The message is the announcement's, with local `uri`s, `origin` = the server's request address, replaced metadata, and
+without `request_address` and `destination`. Under `tranship` it keeps an `id`, the same one if it has to be repeated.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tranship.wire.messages import Message, compose
+from tranship_movers.place import Place
+
+
+def local_message(
+    subject: str,
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    place: Place,
+    local: bool,
+    identity: str,
+    replace: Mapping[str, Any],
+) -> Message:
+    """The message of type kind about what now lies at place (a folder, perhaps of this machine: local).
+
+    replace: metadata by key; a value, or a dict from old to new values (others stay).
+    """
+    told: dict[str, Any] = {
+        key: _replaced(value, replace[key]) if key in replace else value
+        for key, value in _localised(data, place, local=local).items()
+        if key not in ("request_address", "destination", "tranship", "backup_targets")
+    }
+    told["origin"] = data.get("request_address", "")
+    facts = data.get("tranship")
+    ours = (
+        {key: facts[key] for key in ("size", "checksum") if key in facts} if isinstance(facts, dict) else {}
+    )
+    told["tranship"] = {"v": 1, **ours, "id": identity}
+    return compose(subject, kind, told)
+
+
+def uri_at(place: Place, folder: str, uid: str, *, local: bool) -> str:
+    """Where the file uid lies, below folder of place: a path if that is on this machine, else a URL with the user."""
+    path = posixpath.join(place.path, folder, uid)
+    if local:
+        return path
+    scheme, _, rest = str(place.at(path)).partition("://")
+    return f"{scheme}://{place.user}@{rest}" if place.user else f"{scheme}://{rest}"
+
+
+def _localised(data: Mapping[str, Any], place: Place, *, local: bool) -> dict[str, Any]:
+    changed = {key: _below(value, place, local=local) for key, value in data.items()}
+    if "uri" in data and "uid" in data:
+        folder = data.get("path", "")
+        changed["uri"] = uri_at(
+            place, folder if isinstance(folder, str) else "", str(data["uid"]), local=local
+        )
+    return changed
+
+
+def _below(value: Any, place: Place, *, local: bool) -> Any:
+    if isinstance(value, dict):
+        return _localised(value, place, local=local)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_below(item, place, local=local) for item in value]
+    return value
+
+
+def _replaced(value: Any, replacement: Any) -> Any:
+    if isinstance(replacement, Mapping):
+        return replacement.get(value, value) if isinstance(value, str) else value
+    return replacement

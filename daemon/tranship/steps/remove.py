@@ -1,0 +1,62 @@
+"""remove: delete sources that have been acknowledged, when their delay is over. The journal remembers what is owed."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tranship.core.clock import Clock
+from tranship.core.journey import Step
+from tranship.core.story import Story
+from tranship.journal import Deletion, ServerBook
+
+_LATER = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Deletes what is due."""
+
+    book: ServerBook
+    clock: Clock
+    story: Story
+
+    async def __call__(self) -> float | None:
+        """Delete everything that is due; seconds until the next is (None: nothing is owed)."""
+        due, following = await self.book.due(self.clock.now())
+        outcomes = await asyncio.to_thread(_remove, due)
+        settled: list[str] = []
+        stuck: list[str] = []
+        for deletion, reason in zip(due, outcomes, strict=True):
+            version = deletion.version
+            (stuck if reason == "" else settled).append(version.path)
+            if reason is None:
+                self.story.tell(Step.DELETED, version.path, deletion.chain, size=version.size)
+            else:
+                self.story.tell(
+                    Step.SKIPPED, version.path, deletion.chain, reason=reason or "can't be deleted now"
+                )
+        await self.book.removed(settled)
+        await self.book.postpone(stuck, self.clock.now() + _LATER)
+        if due:
+            return 0.0  # there may be more than one batch
+        return None if following is None else max(0.0, following - self.clock.now())
+
+
+def _remove(due: Sequence[Deletion]) -> list[str | None]:
+    """Per deletion None (removed), why it is void, or "" (it can't be removed now). Blocking."""
+    return [_remove_one(deletion) for deletion in due]
+
+
+def _remove_one(deletion: Deletion) -> str | None:
+    version = deletion.version
+    try:
+        facts = os.stat(version.path)
+        if (facts.st_size, facts.st_mtime_ns) != (version.size, version.mtime_ns):
+            return "not deleted: it has changed since it was delivered"
+        os.remove(version.path)
+    except FileNotFoundError:
+        return "not deleted: it is gone already"
+    except OSError:
+        return ""
+    return None

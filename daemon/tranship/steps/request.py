@@ -1,0 +1,301 @@
+"""request: a client asks for what was announced; a server decides whether it may have it. Both ends of it.
+
+    client -> server   push   the announcement's data, `destination`, and under `tranship` an `id` (echoed)
+    server -> client   file | dataset | collection   the same data, the destination without credentials
+                       err    why not: a text for peers of the old kind; else {"reason", "tranship": {id, failure}}
+
+The rules of the server: only what was announced, by this chain, may be asked for, and only to allowed destinations.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tranship.core.allow import Allowed
+from tranship.core.values import Version
+from tranship.journal import ServerBook, Told
+from tranship.wire.contract import Question
+from tranship.wire.messages import Message, clean_url, compose, files, reply
+from tranship_movers.errors import MoverError
+from tranship_movers.place import Place
+
+
+class Failure(StrEnum):
+    """Why a request was not fulfilled, for our own clients (in `tranship.failure` of an err)."""
+
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+    FATAL = "fatal"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+
+
+# The client's end
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """A request in two forms: as it is sent, and as it is published (the same without credentials)."""
+
+    private: Message
+    public: Message
+
+
+def requests(
+    announcement: Message, destination: str, login: str, ticket: str, extra: Mapping[str, Any]
+) -> Requests:
+    """The request that announcement be moved to destination (URL without credentials), by login (user[:password])."""
+    data = {**announcement.data, **extra, "destination": destination}
+    facts = data.get("tranship")
+    data["tranship"] = {**(facts if isinstance(facts, dict) else {"v": 1}), "id": ticket}
+    public = compose(announcement.subject, "push", data)
+    if not login:
+        return Requests(public, public)
+    scheme, _, rest = destination.partition("://")
+    private = compose(announcement.subject, "push", {**data, "destination": f"{scheme}://{login}@{rest}"})
+    return Requests(private, public)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered: data of a success, or else failure and reason."""
+
+    data: Mapping[str, Any] | None
+    type: str = ""
+    failure: Failure | None = None
+    reason: str = ""
+
+
+def read_reply(message: Message | None, patience: float) -> Reply:
+    """What the answer to a request means; None is no answer within patience (seconds)."""
+    if message is None:
+        return Reply(None, failure=Failure.TEMPORARY, reason=f"no answer within {patience:g} s")
+    data = message.data
+    if message.type in ("file", "dataset", "collection") and isinstance(data, dict):
+        return Reply(data, message.type)
+    if isinstance(data, dict) and isinstance(data.get("tranship"), dict):
+        failure = data["tranship"].get("failure")
+        if failure in Failure.__members__.values():
+            return Reply(None, failure=Failure(failure), reason=str(data.get("reason", "")))
+    # A peer of the old kind does not say whether trying again can help.
+    return Reply(None, failure=Failure.TEMPORARY, reason=f"{message.type}: {str(data)[:500]}")
+
+
+# The server's end
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One file version that is to go to a place; clean is its URL without credentials (as the journal has it)."""
+
+    version: Version
+    place: Place
+    clean: str
+    backups: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Order:
+    """A request that is granted: everything that it wants moved. `again`: even what was delivered before."""
+
+    question: Question
+    moves: list[Move]
+    again: bool = False
+    failures: list[tuple[Failure, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that is not granted. `kind` is the same for all requests that are refused for the same cause."""
+
+    question: Question
+    failure: Failure
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Decides on the requests to one chain."""
+
+    chain: str
+    allowed: Allowed
+    book: ServerBook
+
+    async def __call__(self, questions: Sequence[Question]) -> tuple[list[Order], list[Refusal]]:
+        """Which of these `push` requests are granted."""
+        orders: list[Order] = []
+        refusals: list[Refusal] = []
+        asked = []
+        for question in questions:
+            try:
+                asked.append((question, _asked(question.message)))
+            except _RefusedError as refused:
+                refusals.append(Refusal(question, Failure.REFUSED, refused.kind, refused.reason))
+        told = await self.book.told(self.chain, [path for _, wanted in asked for path in wanted.paths])
+        for question, wanted in asked:
+            try:
+                orders.append(Order(question, self._moves(wanted, told), wanted.again))
+            except _RefusedError as refused:
+                refusals.append(Refusal(question, refused.failure, refused.kind, refused.reason))
+        return orders, refusals
+
+    def _moves(self, wanted: "_Asked", told: Mapping[str, Told]) -> list[Move]:
+        moves = []
+        for path, folder in wanted.paths.items():
+            place = _below(wanted.destination, folder)
+            for target in (place, *(_backup(place, backup) for backup in wanted.backups)):
+                if not self.allowed(_passwordless(target)):
+                    told_so = f"destination {target} is not allowed; add it to `allow` of chain {self.chain}"
+                    raise _RefusedError("destination", told_so)
+            announced = told.get(path)
+            if announced is None:
+                raise _RefusedError(
+                    "not announced", f"{path} not reachable: chain {self.chain} never announced it"
+                )
+            if wanted.seq is not None and wanted.seq < announced.seq and wanted.differs(announced.version):
+                raise _RefusedError(
+                    "superseded",
+                    f"{path} was announced anew with number {announced.seq}",
+                    Failure.SUPERSEDED,
+                )
+            moves.append(Move(announced.version, place, str(place), wanted.backups))
+        return moves
+
+
+def granted(order: Order) -> Message:
+    """The reply to a request that was fulfilled."""
+    message = order.question.message
+    data = {**message.data, "destination": clean_url(str(message.data["destination"]))}
+    kind = next((kind for key, kind in _KINDS.items() if key in data), message.type)
+    return compose(message.subject, kind, data)
+
+
+def not_granted(question: Question, failure: Failure, reason: str) -> Message:
+    """The reply to a request that was not fulfilled, in the form that its sender understands."""
+    data = question.message.data
+    facts = data.get("tranship") if isinstance(data, dict) else None
+    if isinstance(facts, dict) and "id" in facts:
+        told = {"reason": reason, "tranship": {"v": 1, "id": facts["id"], "failure": str(failure)}}
+        return compose(question.message.subject, "err", told)
+    return compose(question.message.subject, "err", reason)
+
+
+def progress_of(question: Question, moved: int, total: int) -> Message | None:
+    """How far a transfer is (bytes), for a peer that asked to be told (`tranship.progress`); else None."""
+    facts = question.message.fields.get("tranship")
+    if not isinstance(facts, dict) or facts.get("progress") is not True:
+        return None
+    return reply(question.message, "progress", {"bytes": moved, "total": total})
+
+
+_KINDS = {"uri": "file", "dataset": "dataset", "collection": "collection"}
+
+
+class _RefusedError(Exception):
+    def __init__(self, kind: str, reason: str, failure: Failure = Failure.REFUSED) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request says: source paths with the folders (relative, or "") that they go to; where; which version."""
+
+    paths: dict[str, str]
+    destination: Place
+    seq: int | None
+    size: Any
+    mtime_ns: Any
+    again: bool
+    backups: tuple[str, ...]
+
+    def differs(self, version: Version) -> bool:
+        return (self.size, self.mtime_ns) != (version.size, version.mtime_ns)
+
+
+def _asked(message: Message) -> _Asked:
+    data = message.data
+    if not isinstance(data, dict):
+        raise _RefusedError("no data", "the request has no data; it takes `uri` and `destination`")
+    destination = data.get("destination")
+    if not isinstance(destination, str):
+        raise _RefusedError("no destination", "the request has no `destination`")
+    try:
+        place = Place.parse(destination)
+    except MoverError as error:
+        raise _RefusedError("bad destination", str(error)) from error
+    if place.scheme == "file":
+        place = replace(place, host="")  # it lies on this file system, whatever host an old peer names
+    paths = {path_of(item["uri"]): _folder(item.get("path")) for item in files(data) if "uri" in item}
+    if not paths:
+        raise _RefusedError("no uri", "the request names no `uri`")
+    facts = data.get("tranship")
+    facts = facts if isinstance(facts, dict) else {}
+    seq = facts.get("seq")
+    return _Asked(
+        paths,
+        place,
+        seq if isinstance(seq, int) else None,
+        facts.get("size"),
+        facts.get("mtime"),
+        facts.get("again") is True,
+        _backups(data.get("backup_targets")),
+    )
+
+
+def path_of(uri: object) -> str:
+    """The path that a uri of an announcement means at its server. Raises _RefusedError for what is none."""
+    text = str(uri)
+    path = unquote(urlsplit(text).path) if "://" in text else text
+    if "\0" in path or not path.startswith("/") or ".." in path.split("/"):
+        raise _RefusedError("bad uri", f"{text[:200]!r} not reachable: it is no full path without `..`")
+    return posixpath.normpath(path)
+
+
+def _folder(path: object) -> str:
+    if path is None or path == "":
+        return ""
+    if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise _RefusedError("bad path", f"path {str(path)[:200]!r} leads out of the destination")
+    return path
+
+
+def _backups(targets: object) -> tuple[str, ...]:
+    if targets is None:
+        return ()
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        raise _RefusedError("bad backup_targets", "`backup_targets` is no list of hosts")
+    return tuple(targets)
+
+
+def _backup(place: Place, target: str) -> Place:
+    host, _, port = target.rpartition(":") if re.search(r":[0-9]+$", target) else (target, "", "")
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]", host):
+        raise _RefusedError("bad backup_targets", f"{target[:100]!r} in `backup_targets` is no host")
+    return replace(place, host=host.strip("[]"), port=int(port) if port else place.port)
+
+
+def _below(place: Place, folder: str) -> Place:
+    return place.below(folder.rstrip("/") + "/") if folder else place
+
+
+def _passwordless(place: Place) -> str:
+    scheme, _, rest = str(place).partition("://")
+    return f"{scheme}://{place.user}@{rest}" if place.user else str(place)
+
+
+def paths_of(data: object) -> Iterator[str]:
+    """The source paths that the data of an `ack` names; what is no path is left out."""
+    for item in files(data):
+        if "uri" in item:
+            try:
+                yield path_of(item["uri"])
+            except _RefusedError:
+                continue
