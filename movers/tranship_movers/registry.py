@@ -18,7 +18,7 @@ from tranship_movers.place import Place
 
 GROUP = "tranship.movers"
 _FALL_BACK = "fsspec"
-_EXTRAS = {"paramiko": "ssh", "boto3": "s3", "botocore": "s3", "httpx": "webdav", "fsspec": "fsspec"}
+_EXTRAS = {"paramiko": "ssh", "boto3": "s3", "botocore": "s3", "h11": "webdav", "fsspec": "fsspec"}
 
 
 class MoverClass(Protocol):
