@@ -112,15 +112,12 @@ def _run(
 ) -> NoReturn:
     async def main() -> Exit:
         set_up("DEBUG" if verbose else "INFO", log_config)
-        loaded = read()
-        config = loaded.config
-        for warning in loaded.warnings:
-            log.warning("%s", warning)
+        source = Source(_telling(read), [file])
+        config = source.load()
         health = Health()
         journal = Journal.open(Path(config.journal), schema)
         bus = ZeroMQBus(_odd)
         log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
-        source = Source(lambda: read().config, [file])
         bulletin = Path(f"{config.journal}.health")
         try:
             with served_if(metrics, health, role, bus):
@@ -135,6 +132,18 @@ def _run(
             await asyncio.to_thread(journal.close)
 
     run_process(main)
+
+
+def _telling(read: Callable[[], Loaded[C]]) -> Callable[[], C]:
+    """Read, and log what is odd about the configuration."""
+
+    def load() -> C:
+        loaded = read()
+        for warning in loaded.warnings:
+            log.warning("%s", warning)
+        return loaded.config
+
+    return load
 
 
 def _odd(peer: str, what: str) -> None:

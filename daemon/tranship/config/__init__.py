@@ -10,9 +10,9 @@ from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import NameServers, Provider, Security, Socket
 from tranship.config.findings import ConfigError, Finding
 from tranship.config.load import Config, Loaded, Overrides, Role, default_journal, load
-from tranship.config.patterns import Closed, Companion, Completeness, Stable
 from tranship.config.server import Checksum, ServerChain, ServerConfig, Watch
 from tranship.config.values import Parameters
+from tranship.steps.settle import Closed, Companion, Completeness, Stable
 
 __all__ = [
     "Checksum",

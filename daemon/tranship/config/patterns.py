@@ -2,8 +2,6 @@
 
 import re
 import string
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator
@@ -11,36 +9,11 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainVali
 from tranship.config.kinds import Wanted, given, interval, refuse, words
 from tranship.core.allow import EVERYTHING
 from tranship.core.origin import Origin
+from tranship.steps.settle import Closed, Companion, Completeness, Stable
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>[^/]*@)?(?P<host>(\[[^\]]*\]|[^:/@]*)(:\d*)?)(?P<path>/[^\0-\x1f]*)?"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Complete when its writer has closed it, or when it was renamed in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stable:
-    """Complete when size and modification time have not changed for this long."""
-
-    unchanged: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """Complete when another file is there, whose name is made from its own: "{name}.ok"."""
-
-    pattern: str
-
-    def name_for(self, name: str) -> str:
-        """The companion's name for the file called name, in the same folder."""
-        return self.pattern.format(name=name, stem=name.rpartition(".")[0] or name)
-
-
-Completeness = Closed | Stable | Companion
 
 
 def origin(text: str) -> str:

@@ -23,8 +23,9 @@ from tranship.config.kinds import (
     Topic,
     Wanted,
 )
-from tranship.config.patterns import Allow, Closed, OriginPattern, Settle
+from tranship.config.patterns import Allow, OriginPattern, Settle
 from tranship.config.values import ConnectionParameters, Metadata, Parameters
+from tranship.steps.settle import Closed
 
 
 class Watch(StrEnum):

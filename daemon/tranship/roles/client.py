@@ -35,7 +35,7 @@ from tranship.steps.publish import local_message
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
 from tranship.steps.request import Failure, Reply, read_reply, requests
 from tranship.steps.verify import Arrival, verify
-from tranship.wire.contract import Answer, Asker, Bus, Heard, OnOddity
+from tranship.wire.contract import AUDIENCE, Answer, Asker, Bus, Heard, OnOddity
 from tranship.wire.discovery import beat, min_interval
 from tranship.wire.messages import Message, compose, decode_whole
 from tranship_movers.errors import MoverError
@@ -165,16 +165,17 @@ class _Chain:
         self._subscription = bus.subscription()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                await self._publish_again()
                 for provider in options.providers:
                     self._subscription.add(provider.address, [options.topic_of(provider), "/heartbeat/"])
                     self._beats[provider.address] = Liveness(options.heartbeat_alarm_scale, clock.monotonic())
+                self.started.set()
+                await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
+                await self._publish_again()
                 for part in (self._listen, self._request_new, self._request_due, self._watch_beats):
                     self._tasks.create_task(part())
                 if options.heartbeat:
                     self._tasks.create_task(self._beat(options.heartbeat))
                 self._tasks.create_task(self._make_known())
-                self.started.set()
         finally:
             self._subscription.close()
             for asker in self._askers.values():

@@ -44,7 +44,7 @@ from tranship.steps.request import (
     progress_of,
 )
 from tranship.steps.settle import Settle
-from tranship.wire.contract import Answerer, Bus, OnOddity, Publisher, Question
+from tranship.wire.contract import AUDIENCE, Answerer, Bus, OnOddity, Publisher, Question
 from tranship.wire.discovery import beat, told_address
 from tranship.wire.messages import reply
 from tranship_movers.errors import MoverError
@@ -97,9 +97,10 @@ class Server:
         self._numbers.told = dict(self._numbers.heads)
         self._publisher = around.bus.publisher(config.publish.address, config.name)
         begun = around.clock.now()
+        audience = asyncio.Event()
 
         def chain(name: str, options: ServerChain) -> _Chain:
-            return _Chain(name, options, around, self._publisher, self._numbers, begun)
+            return _Chain(name, options, around, self._publisher, self._numbers, begun, audience)
 
         async with asyncio.TaskGroup() as tasks:
             self._chains = Chains(tasks, chain, around.health, around.clock)
@@ -113,6 +114,7 @@ class Server:
             background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
             await self._chains.started()
             ready()
+            asyncio.get_running_loop().call_later(AUDIENCE, audience.set)
             await self._drained.wait()
             self._chains.cancel()
             for task in background:
@@ -188,6 +190,7 @@ class _Chain:
         publisher: Publisher,
         numbers: Numbers,
         begun: float,
+        audience: asyncio.Event,
     ) -> None:
         self.name = name
         self.options = options
@@ -196,6 +199,7 @@ class _Chain:
         self._publisher = publisher
         self._numbers = numbers
         self._begun = begun
+        self._audience = audience
         self._origin = Origin(options.origin)
         self._settle = Settle(options.settle, options.announce_empty_after, self._origin.covers, around.clock)
         self._settling = asyncio.Lock()
@@ -328,6 +332,7 @@ class _Chain:
             await self._announce(announce, await self._large.take(1, 1))
 
     async def _announce(self, announce: Announce, complete: Sequence[Sighting]) -> None:
+        await self._audience.wait()
         self._report(f"{self.name} announce", len(complete) + len(self._small) + len(self._large))
         count, changed = await announce(complete)
         self._report(f"{self.name} announce", len(self._small) + len(self._large), count)

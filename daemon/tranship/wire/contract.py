@@ -62,6 +62,10 @@ class Answer:
     message: Message | None
 
 
+AUDIENCE = 1.0
+"""Seconds after binding until subscribers that reconnect (ZeroMQ tries every 0.1 s) can hear a publisher."""
+
+
 class Publisher(Protocol):
     """Tells everybody who listens."""
 

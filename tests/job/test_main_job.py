@@ -1,0 +1,49 @@
+"""The main job: a server and a client, as processes, move real files and tell downstream."""
+
+from pathlib import Path
+
+from stage import Site, wait_for
+
+
+def test_files_are_delivered_and_published_once(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        site.start_server()
+        ear = site.ear(site.client_port, site.topic)
+        site.start_client()
+        files = site.drop_many(50)
+        messages = ear.until(50)
+        assert site.delivered() == files
+        assert sorted(message.data["uid"] for message in messages) == sorted(files)
+        first = messages[0].data
+        assert first["uri"] == str(site.outgoing / first["uid"])
+        assert first["origin"] == f"127.0.0.1:{site.request_port}"
+        assert "request_address" not in first
+        assert "destination" not in first
+        assert site.client.stop() == 0
+        assert site.server.stop() == 0
+
+
+def test_killed_server_and_client_lose_nothing_and_publish_nothing_twice(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        site.start_server()
+        ear = site.ear(site.client_port, site.topic)
+        site.start_client()
+        files = {}
+        for part in range(8):
+            files |= site.drop_many(250, start=part * 250)
+            if part == 2:
+                ear.until(100)
+                site.server.kill()
+            if part == 3:
+                site.start_server()
+            if part == 4:
+                ear.until(300)
+                site.client.kill()
+            if part == 6:
+                site.start_client()
+        wait_for(lambda: len({m.data["uid"] for m in ear.of("file")}) == 2000, "2000 files published")
+        assert site.delivered() == files
+        ids = [message.data["tranship"]["id"] for message in ear.of("file")]
+        repeated = len(ids) - len(set(ids))
+        assert len(set(ids)) == 2000
+        assert repeated == len(ids) - 2000  # only with the same id, in the window of the crash
