@@ -127,11 +127,11 @@ async def supervise(
             await _cancelled({work, stop, reloads, *beside}, pace.grace)
 
 
-def run_process(main: Callable[[], Coroutine[Any, Any, Exit]]) -> NoReturn:
+def run_process(main: Callable[[], Coroutine[Any, Any, Exit]], *, grace: float = Pace().grace) -> NoReturn:
     """Run main in an event loop and end the process with its exit code, whatever happens.
 
-    Known errors are one line each, others a traceback. Threads that hang hold nothing up for longer than the
-    grace. If the process dies of SIGABRT (systemd's watchdog), it says where each thread stood.
+    Known errors are one line each, others a traceback. Threads that hang hold nothing up for longer than
+    twice the grace (seconds). If the process dies of SIGABRT (systemd's watchdog), it says where each thread stood.
     """
     faulthandler.enable()
     loop = asyncio.new_event_loop()
@@ -141,10 +141,10 @@ def run_process(main: Callable[[], Coroutine[Any, Any, Exit]]) -> NoReturn:
         code = 128 + signals.STOP[1]
     except Exception as error:  # noqa: BLE001 - the one broad except of a process
         code = int(explained(error))
-    last_resort = threading.Timer(2 * Pace().grace, os._exit, (code,))
+    last_resort = threading.Timer(2 * grace, os._exit, (code,))
     last_resort.daemon = True
     last_resort.start()
-    loop.run_until_complete(_tidied(Pace().grace))
+    loop.run_until_complete(_tidied(grace))
     loop.close()
     logging.shutdown()
     raise SystemExit(code)
