@@ -85,8 +85,9 @@ class Ground:
             yield mover
 
     def file(self, name: str, content: bytes) -> Path:
-        """A local file with this content."""
+        """A local file with this content, always a new one (a hard link to the last may be at the place)."""
         path = self.local / f"{self.word}-{name}"
+        path.unlink(missing_ok=True)
         path.write_bytes(content)
         return path
 

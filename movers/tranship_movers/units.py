@@ -17,7 +17,7 @@ _UNITS = {
     **dict.fromkeys(("d", "day", "days"), 86400.0),
     **dict.fromkeys(("w", "week", "weeks"), 604800.0),
 }
-_PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)")
+_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]*)")
 _LONGEST = timedelta(days=36525)
 
 
@@ -49,6 +49,7 @@ def _seconds(value: object) -> float:
         return float(value)
     text = value.strip().lower() if isinstance(value, str) else ""
     parts = _PART.findall(text)
-    if not parts or _PART.sub("", text).strip() or any(unit not in _UNITS for _, unit in parts):
+    unitless = len(parts) > 1 and any(not unit for _, unit in parts)
+    if not parts or unitless or _PART.sub("", text).strip() or any(unit not in _UNITS for _, unit in parts):
         raise ValueError(f"{value!r} is no duration; write it like 30 s, 5 min, 200 ms, 2 h or 1 d")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
