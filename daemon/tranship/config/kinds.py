@@ -56,8 +56,9 @@ def given(value: object) -> str:
         return "a block of options"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
-    # up to the last @, for a password may hold one itself
-    text = re.sub(r"//.*@", "//…@", str(value), flags=re.DOTALL)
+    # up to the last @, for a password may hold one itself; without one, it may have been cut off
+    text = re.sub(r".*@", "…@", str(value), flags=re.DOTALL)
+    text = re.sub(r"//[^/]*:(?!\d{0,5}(/|$)).*", "//…", text, flags=re.DOTALL)
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
@@ -72,7 +73,7 @@ def words(value: object) -> object:
     """A list, which may also be written as words with blanks between them."""
     if not isinstance(value, str):
         return value
-    if re.search(r"//[^@\s]*:[^@]*\s[^@]*@", value):  # would be shown in pieces, of which some are secret
+    if re.search(r":[^@]*\s[^@]*@", value):  # a password with a blank would be shown, as a word without its @
         raise refuse("holds credentials", "leave them out")
     return value.split()
 
@@ -98,13 +99,13 @@ def _scale(value: Any) -> Any:
 
 def _name(text: str) -> str:
     if not text or re.search(r"[\s/]", text):
-        raise refuse(f"{text!r} is no name", "give a word without blanks and slashes")
+        raise refuse(f"{given(text)} is no name", "give a word without blanks and slashes")
     return text
 
 
 def _topic(text: str) -> str:
     if re.search(r"\s", text):
-        raise refuse(f"{text!r} holds a blank", "give a topic like /1b/hrit")
+        raise refuse(f"{given(text)} holds a blank", "give a topic like /1b/hrit")
     return text if not text or text.startswith("/") else f"/{text}"
 
 

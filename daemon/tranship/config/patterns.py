@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator
 
-from tranship.config.kinds import Wanted, given, interval, refuse, words
+from tranship.config.kinds import Wanted, given, interval, refuse
 from tranship.core.allow import EVERYTHING
 from tranship.core.origin import Origin
 from tranship.steps.settle import Closed, Companion, Completeness, Stable
@@ -69,6 +69,10 @@ def allow(text: str) -> str:
     return text
 
 
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def _settle(value: object) -> Completeness:
     match value:
         case Closed() | Stable() | Companion():
@@ -122,7 +126,7 @@ Destination = Annotated[
 ]
 Allow = Annotated[
     tuple[Annotated[str, AfterValidator(allow)], ...],
-    BeforeValidator(words),
+    BeforeValidator(_one_or_more),
     Wanted("a list of URL patterns like file:///data/**"),
 ]
 Settle = Annotated[
