@@ -1,0 +1,116 @@
+"""Nothing goes before its completeness rule holds."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tranship.steps.settle import Closed, Companion, Completeness, Settle, Stable
+
+
+class Time:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 1_700_000_000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+Judge = Callable[[Completeness, timedelta | None], Settle]
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def judge(time: Time) -> Judge:
+    return lambda rule, empty_after: Settle(rule, empty_after, lambda path: path.endswith(".dat"), time)
+
+
+def write(path: Path, content: bytes, time: Time) -> str:
+    path.write_bytes(content)
+    os.utime(path, (time.at, time.at))
+    return str(path)
+
+
+def test_a_closed_file_is_complete_at_once(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path = write(tmp_path / "a.dat", b"abc", time)
+    settled = judge(Closed(), None).closed([path, path])
+    assert [(s.path, s.size, s.mtime_ns) for s in settled] == [(path, 3, int(time.at * 1e9))]
+
+
+def test_a_found_file_is_complete_when_it_was_quiet(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path, settle = write(tmp_path / "a.dat", b"abc", time), judge(Closed(), None)
+    assert settle.found([path]) == []
+    wait = settle.next_due()
+    assert wait is not None
+    time.at += wait - 0.5
+    write(tmp_path / "a.dat", b"abcd", time)
+    time.at += 0.5
+    assert settle.due() == []
+    time.at += 2
+    assert [s.size for s in settle.due()] == [4]
+    assert settle.next_due() is None
+
+
+def test_an_old_file_that_is_found_is_complete(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path = write(tmp_path / "a.dat", b"abc", time)
+    time.at += 10
+    assert len(judge(Closed(), None).found([path])) == 1
+
+
+def test_stable_waits_even_if_the_modification_time_is_old(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path = write(tmp_path / "a.dat", b"abc", time)
+    time.at += 1000  # as after `cp -p`: the file may still grow
+    settle = judge(Stable(timedelta(seconds=5)), None)
+    assert settle.closed([path]) == []
+    time.at += 4.9
+    assert settle.due() == []
+    time.at += 0.2
+    assert len(settle.due()) == 1
+
+
+@pytest.mark.parametrize("pattern", ["{name}.ok", "{stem}.ok"])
+def test_companion_in_either_order(tmp_path: Path, time: Time, judge: Judge, pattern: str) -> None:
+    rule = Companion(pattern)
+    settle = judge(rule, None)
+    first, companion = write(tmp_path / "a.dat", b"abc", time), tmp_path / rule.name_for("a.dat")
+    assert settle.closed([first]) == []
+    write(companion, b"", time)
+    assert [s.path for s in settle.closed([str(companion)])] == [first]
+    write(tmp_path / rule.name_for("b.dat"), b"", time)
+    assert len(settle.closed([write(tmp_path / "b.dat", b"abc", time)])) == 1
+
+
+@pytest.mark.parametrize("rule", [Closed(), Stable(timedelta(0)), Companion("{name}.ok")])
+def test_an_empty_file_is_not_complete(tmp_path: Path, time: Time, judge: Judge, rule: Completeness) -> None:
+    path = write(tmp_path / "a.dat", b"", time)
+    write(tmp_path / "a.dat.ok", b"", time)
+    settle = judge(rule, None)
+    assert settle.closed([path]) == []
+    time.at += 1e6
+    assert settle.found([path]) == []
+
+
+def test_an_empty_file_goes_at_its_age(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path, settle = write(tmp_path / "a.dat", b"", time), judge(Closed(), timedelta(seconds=60))
+    assert settle.closed([path]) == []
+    wait = settle.next_due()
+    assert wait == pytest.approx(60)
+    time.at += 60
+    assert [s.size for s in settle.due()] == [0]
+
+
+def test_what_is_not_of_the_chain_is_not_even_looked_at(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path = write(tmp_path / "a.txt", b"abc", time)
+    (tmp_path / "d.dat").mkdir()
+    assert judge(Closed(), None).closed([path, str(tmp_path / "d.dat"), str(tmp_path / "gone.dat")]) == []
