@@ -155,10 +155,11 @@ import logging, sys
 from pathlib import Path
 from tranship.core.journey import Step
 from tranship.run.log import STORY, Lines, set_up
-set_up("info", Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+set_up("debug", Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 logging.getLogger("tranship.x").warning("two\\nlines to ftp://me:pl4nted@host")
 Lines(logging.getLogger(STORY)).tell(Step.MOVED, "f", "c")
-Lines(logging.getLogger(STORY)).tell(Step.DETECTED, "f", "c")
+logging.getLogger("botocore").debug("Authorization: ...")
+logging.getLogger("tranship.x").debug("-")
 """
 
 
@@ -173,13 +174,14 @@ def said(*arguments: str, shell: str = 'exec "$0" "$@"', folder: Path) -> str:
 
 
 def test_on_a_terminal_lines_have_time_and_level(tmp_path):
-    first, second, third = said(folder=tmp_path).splitlines()
+    first, second, third, last = said(folder=tmp_path).splitlines()
     time, level, text = first.split(maxsplit=2)
     assert len(time) == len("2026-01-02T03:04:05.678Z")
     assert time.endswith("Z")
     assert (level, text) == ("WARNING", "two")
     assert second == "lines to ftp://me:***@host"
     assert third.endswith("INFO     moved file=f chain=c size=- ms=-")
+    assert last.endswith("DEBUG    -")  # and nothing of the library
 
 
 def test_under_journald_every_line_has_a_priority_and_no_time(tmp_path):
@@ -188,6 +190,7 @@ def test_under_journald_every_line_has_a_priority_and_no_time(tmp_path):
         "<4>two",
         "<4>lines to ftp://me:***@host",
         "<6>moved file=f chain=c size=- ms=-",
+        "<7>-",
     ]
 
 
@@ -203,15 +206,13 @@ formatters: {{pytroll: {{format: "[%(levelname)s: %(name)s] %(message)s"}}}}
 handlers:
   file: {{class: logging.handlers.TimedRotatingFileHandler, filename: {tmp_path}/log, formatter: pytroll}}
 loggers:
-  {STORY}: {{level: DEBUG}}
+  {STORY}: {{level: WARNING}}
 root: {{level: WARNING, handlers: [file]}}
 """)
     assert said(str(config), folder=tmp_path) == ""
     assert (tmp_path / "log").read_text().splitlines() == [
         "[WARNING: tranship.x] two",
         "lines to ftp://me:***@host",
-        f"[INFO: {STORY}] moved file=f chain=c size=- ms=-",
-        f"[DEBUG: {STORY}] detected file=f chain=c size=- ms=-",
     ]
 
 

@@ -42,7 +42,7 @@ def test_breaks_off_when_draining_takes_too_long(start):
     process = start("under way")
     process.notified("READY=1")
     process.signal(TERM)
-    process.notified("EXTEND_TIMEOUT_USEC=900000")  # drain + 2 x grace
+    process.notified("EXTEND_TIMEOUT_USEC=1300000")  # drain + 4 x grace
     assert process.ended() == Exit.UNFINISHED
     assert process.rest()[-1] == "left"
     assert "not everything was finished in 0.5 s, the journal holds the rest" in process.log

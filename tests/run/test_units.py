@@ -87,7 +87,7 @@ def drop_in(instance: Path, name: str) -> Path:
     """Put a drop-in beside the unit."""
     folder = instance.with_name(instance.name + ".d")
     folder.mkdir(exist_ok=True)
-    return shutil.copy(FOLDER / "drop-ins" / name, folder)
+    return Path(shutil.copy(FOLDER / "drop-ins" / name, folder))
 
 
 CLOSED = {

@@ -54,11 +54,14 @@ class LogConfigError(Exception):
 def set_up(level: str, config_file: Path | None = None) -> None:
     """Log to stderr from level (DEBUG, INFO, WARNING, ERROR) on, or as config_file says.
 
+    level is ours: libraries are heard from WARNING on, as some show secrets when they are asked to debug.
     config_file is YAML in the form of logging.config.dictConfig; level then counts for nothing. Whatever
     handlers come out of it, no password of a URL reaches them. Raises LogConfigError.
     """
     if config_file is None:
-        logging.basicConfig(level=_level(level), handlers=[_stderr()], force=True)
+        ours = _level(level)
+        logging.basicConfig(level=max(ours, logging.WARNING), handlers=[_stderr()], force=True)
+        logging.getLogger("tranship").setLevel(ours)
     else:
         _configure(config_file)
     redacting = Redacting()

@@ -277,7 +277,7 @@ async def _leave(role: Role[Any], work: asyncio.Task[None], by: str, beat: _Beat
     log.info("%s: finishing what is under way, for at most %g s", by, pace.drain)
     beat.stopping = True
     beat.notify.stopping(beat.text())
-    beat.notify.extend(pace.drain + 2 * pace.grace)
+    beat.notify.extend(pace.drain + 4 * pace.grace)
     drain = asyncio.create_task(role.drain())
     deadline = time.monotonic() + pace.drain
     await asyncio.wait({drain, work}, timeout=pace.drain, return_when=asyncio.FIRST_COMPLETED)
