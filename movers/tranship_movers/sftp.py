@@ -6,7 +6,6 @@ what costs is their number, at both ends.
 
 import os
 import posixpath
-import re
 import stat
 import struct
 from collections.abc import Container, Iterator
@@ -14,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ByteSize, Field
 
@@ -34,7 +32,7 @@ from tranship_movers.errors import (
     Unreachable,
 )
 from tranship_movers.place import Place
-from tranship_movers.ssh import Line, SshOptions, Stream, here
+from tranship_movers.ssh import Line, SshOptions, Stream, here, understood
 
 SAFE_REQUEST = 32 * 1024
 """Bytes that every server takes in one request."""
@@ -54,10 +52,6 @@ class SftpOptions(SshOptions):
         ge=1024,
         description="Bytes in one request; if not given, as many as the server says it takes, at most 255 KiB.",
     )
-    attributes: Literal["keep", "leave"] = Field(
-        default="keep",
-        description="`leave`: modification time and mode are not set there, for servers that refuse it.",
-    )
 
 
 class SftpMover:
@@ -72,7 +66,7 @@ class SftpMover:
         if stream is None:
             self._line.close()
             raise Misconfigured("the server has no SFTP; if it has scp, use scp://", where=str(place))
-        self._sftp = Sftp(stream, self._line, options)
+        self._sftp = Sftp(stream, self._line, options, options.request_size)
         self._sums = frozenset(options.remote_checksums)
         self.powers = self._powers()
 
@@ -157,25 +151,12 @@ STATUS: dict[int, tuple[type[MoverError], str]] = {
     25: (Busy, "it is locked"),
 }
 
-TEXTS: tuple[tuple[str, type[MoverError], str], ...] = (
-    ("no space|disk full|file system full", NoSpace, "the place is full"),
-    ("quota", NoSpace, "the quota is used up"),
-    ("name too long|invalid (file ?)?name|illegal name", NameRefused, "the server will not have this name"),
-    ("is a directory", Permanent, "it is a folder"),
-    ("not a directory", Permanent, "it is no folder"),
-    ("read-only", Fatal, "the place is write-protected"),
-    ("too many open files|resource temporarily", Busy, "the server is overloaded"),
-)
-"""What the text of a plain failure means, where the server gives one: by regular expression."""
-
 
 def refusal(code: int, said: str, where: str, absent: type[MoverError] = SourceGone) -> MoverError:
     """The error that a status means; absent is what a missing name means here."""
     kind, meaning = STATUS.get(code, (Permanent, f"the server refuses (status {code})"))
     if code == FAILURE:
-        for pattern, its_kind, its_meaning in TEXTS:
-            if re.search(pattern, said, re.IGNORECASE):
-                return its_kind(its_meaning, where=where)
+        kind, meaning = understood(said, where) or (kind, meaning)
     return (absent if kind is SourceGone else kind)(meaning, where=where)
 
 
@@ -211,8 +192,8 @@ class Sftp:
     What an act asked before it broke off is answered all the same; such replies belong to nobody, and are dropped.
     """
 
-    def __init__(self, stream: Stream, line: Line, options: SshOptions) -> None:
-        """Exchange versions and limits."""
+    def __init__(self, stream: Stream, line: Line, options: SshOptions, size: int | None = None) -> None:
+        """Exchange versions and limits; size: bytes in one request, None for what suits the server."""
         self._stream = stream
         self._line = line
         self._number = 0
@@ -221,11 +202,10 @@ class Sftp:
         self._offers = self._greeted()
         self.replaces = POSIX_RENAME in self._offers
         """Whether renaming replaces at one stroke."""
-        self.keeps_attributes = not isinstance(options, SftpOptions) or options.attributes == "keep"
+        self.keeps_attributes = options.attributes == "keep"
         """Whether modification time and mode are set."""
         self._window = options.window
-        asked = options.request_size if isinstance(options, SftpOptions) else None
-        self._read_size, self._write_size = (asked, asked) if asked else self._limits()
+        self._read_size, self._write_size = (size, size) if size else self._limits()
 
     def write(self, source: Path, name: str, offset: int, progress: Progress) -> None:
         """Write the local file source to name, from offset on; set its attributes."""
@@ -483,7 +463,9 @@ class Sftp:
     def _flush(self) -> None:
         if self._outbox:
             outbox, self._outbox = self._outbox, bytearray()
-            self._stream.send(outbox)
+            if not self._stream.send(outbox):
+                self._line.close()
+                raise Unreachable("the server ended the conversation", where=self._line.where)
 
     def _reply(self, wanted: Container[int]) -> "Reply":
         """The next reply to one of the requests with these numbers."""

@@ -26,10 +26,14 @@ from pydantic import AliasChoices, BeforeValidator, ByteSize, Field
 
 from tranship_movers.errors import (
     Busy,
+    Fatal,
     HostUnproven,
     LoginRefused,
     Misconfigured,
     MoverError,
+    NameRefused,
+    NoSpace,
+    Permanent,
     SourceGone,
     Temporary,
     TimedOut,
@@ -111,6 +115,10 @@ class SshOptions(MoverOptions):
     )
     compression: Literal["none", "zlib"] = Field(
         default="none", description="Compress on the line; worth it on slow lines only."
+    )
+    attributes: Literal["keep", "leave"] = Field(
+        default="keep",
+        description="`leave`: modification time and mode are not set there, for servers that refuse it.",
     )
     remote_checksums: Annotated[tuple[Literal["xxh128", "sha256", "md5"], ...], BeforeValidator(_worded)] = (
         Field(
@@ -198,6 +206,8 @@ class Line:
     def close(self) -> None:
         """End the connection."""
         if self._transport is not None:
+            with suppress(OSError):  # Wakes its reader, which else would look up every 0.1 s only.
+                cast(socket.socket, self._transport.sock).shutdown(socket.SHUT_RDWR)
             self._transport.close()
 
     @contextmanager
@@ -270,15 +280,21 @@ class Stream:
         self._line = line
         self._packet = channel.out_max_packet_size - 64
 
-    def send(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of data. That it was sent does not mean that it arrived."""
+    def send(self, data: bytes | bytearray | memoryview) -> bool:
+        """Send all of data, give whether the other side still takes any. What was sent need not have arrived."""
         with self._line.guarded():
             rest = memoryview(data)
             while rest:
-                sent = self._channel.send(bytes(rest[: self._packet]))
+                try:
+                    sent = self._channel.send(bytes(rest[: self._packet]))
+                except OSError:
+                    if not self._channel.closed or not self._line.is_open:
+                        raise
+                    return False
                 if not sent:
-                    raise EOFError
+                    return False
                 rest = rest[sent:]
+        return True
 
     def receive(self, most: int = PIECE) -> bytes:
         """The bytes that have come, at least 1; waits for them. Raises Unreachable at the stream's end."""
@@ -352,6 +368,35 @@ def failure(error: Exception) -> MoverError | None:
         if error.errno in (None, errno.EBADF, errno.EPIPE):
             return Unreachable("the line was cut")
         return of_system(error, absent=Unreachable)
+    return None
+
+
+TEXTS: tuple[tuple[str, type[MoverError], str], ...] = (
+    ("no space left|disk full|file system full", NoSpace, "the place is full"),
+    ("quota", NoSpace, "the quota is used up"),
+    (
+        "name too long|(invalid|illegal|unexpected) (file ?)?name",
+        NameRefused,
+        "the server will not have this name",
+    ),
+    ("no such file", SourceGone, "there is no such name"),
+    ("permission denied|not permitted", Permanent, "permission denied"),
+    ("is a directory|not a regular file", Permanent, "it is no plain file"),
+    ("not a directory", Permanent, "it is no folder"),
+    ("file exists", Permanent, "it exists already"),
+    ("read-only file", Fatal, "the place is write-protected"),
+    ("too many open files|resource temporarily|cannot fork", Busy, "the server is overloaded"),
+)
+"""What a server's plain words mean, by regular expression."""
+
+
+def understood(said: str, name: str = "") -> tuple[type[MoverError], str] | None:
+    """What the server means by the words it said of name: the error and its reason; None if we don't know."""
+    last = name.rpartition("/")[2]
+    parts = [part for part in said.split(": ") if not f"/{part}".rstrip("'\"").endswith(f"/{last}")]
+    for pattern, kind, meaning in TEXTS:
+        if re.search(pattern, ": ".join(parts), re.IGNORECASE):
+            return kind, meaning
     return None
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from contract_suite import suite
+
 from servers import ssh
 from servers.ssh import PASSWORD, Ssh
-
 from tranship_movers.checks import Ground
 from tranship_movers.sftp import SftpMover, SftpOptions
 

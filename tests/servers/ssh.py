@@ -158,6 +158,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxStartups 200
 MaxAuthTries 20
+SetEnv HOME={work}
 LogLevel VERBOSE"""
 
 
