@@ -1,4 +1,4 @@
-"""`tranship demo`: the main job, live: a reception in a temporary place, a real server and a real client, real files."""
+"""`tranship demo`: the main job, live: a temporary reception, a real server and client, real files."""
 
 import contextlib
 import json
@@ -25,7 +25,10 @@ from rich.table import Table
 from tranship.wire.messages import decode, files, prefix
 
 TOPIC = "/demo/hrit"
-PATTERN = "H-000-{platform_name:_<6s}-{series:_<12s}-{channel:_<9s}-{segment:_<9s}-{nominal_time:%Y%m%d%H%M}-{compression:1s}_"
+PATTERN = (
+    "H-000-{platform_name:_<6s}-{series:_<12s}-{channel:_<9s}-{segment:_<9s}-{nominal_time:%Y%m%d%H%M}"
+    "-{compression:1s}_"
+)
 CHANNELS = (
     "HRV",
     "IR_016",
@@ -67,11 +70,9 @@ def demo(
 @dataclass
 class _Site:
     folder: Path
-    announcing: int = field(default_factory=lambda: _free_port())
-    requesting: int = field(default_factory=lambda: _free_port())
-    publishing: int = field(default_factory=lambda: _free_port())
 
     def __post_init__(self) -> None:
+        self.announcing, self.requesting, self.publishing = _free_port(), _free_port(), _free_port()
         self.incoming, self.outgoing = self.folder / "reception", self.folder / "processing"
         self.incoming.mkdir()
         self.outgoing.mkdir()
@@ -168,8 +169,8 @@ def _listening(site: _Site) -> Iterator[_Seen]:
         while not stop.is_set():
             for subscriber, _ in poller.poll(100):
                 message = decode(subscriber.recv())
-                times = heard.get((subscriber, message.type))
-                for item in files(message.data) if times is not None else ():
+                times = heard.get((subscriber, message.type), {})
+                for item in files(message.data):
                     times.setdefault(item["uid"], time.time())
 
     listener = threading.Thread(target=listen, daemon=True)
