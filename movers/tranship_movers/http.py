@@ -58,6 +58,8 @@ class HttpOptions(WebOptions):
 class HttpMover:
     """Reads files over HTTP or HTTPS. What would write there, or list, raises Misconfigured."""
 
+    options = HttpOptions
+
     def __init__(self, place: Place, options: HttpOptions) -> None:
         """Connect to place."""
         self.powers = Powers(writing=False, listing=False, replace=False)

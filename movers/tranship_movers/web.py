@@ -243,11 +243,11 @@ class Web:
         self._challenge: Challenge | None = None
         self._abroad: Line | None = None
         self._closed = False
+        self._tls: ssl.SSLContext | None = None
         scheme = "https" if place.scheme in ("https", "webdavs") else "http"
         self.home = Origin(scheme, place.host, place.port or DEFAULT_PORTS[scheme])
         with self.translated():
-            self._tls = _trust(options)
-            self._line = Line(self.home, self._timeout, self._tls)
+            self._line = self._opened(self.home)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -307,8 +307,13 @@ class Web:
         if self._abroad is None or self._abroad.origin != origin:
             if self._abroad:
                 self._abroad.close()
-            self._abroad = Line(origin, self._timeout, self._tls)
+            self._abroad = self._opened(origin)
         return self._abroad
+
+    def _opened(self, origin: Origin) -> "Line":
+        if origin.scheme == "https" and self._tls is None:
+            self._tls = _trust(self._options)
+        return Line(origin, self._timeout, self._tls)
 
     def _proof(self, origin: Origin, ask: Ask) -> Headers:
         """The Authorization header, for the place itself only: another host gets none."""
@@ -451,8 +456,8 @@ def _escaped(text: str) -> str:
 class Line:
     """A connection to one origin, on which one request after the other goes over; made anew when it ended."""
 
-    def __init__(self, origin: Origin, timeout: float, tls: ssl.SSLContext) -> None:
-        """Connect. Nothing may take longer than timeout (in seconds) without progress."""
+    def __init__(self, origin: Origin, timeout: float, tls: ssl.SSLContext | None) -> None:
+        """Connect, by tls if the origin is https. Nothing may take longer than timeout (in s) without progress."""
         self.origin = origin
         self._timeout = timeout
         self._tls = tls
@@ -506,7 +511,7 @@ class Line:
         self._socket = _connected(self.origin, self._timeout)
         self._talk = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         self._used = False
-        if self.origin.scheme == "https":
+        if self._tls and self.origin.scheme == "https":
             try:
                 self._socket = self._tls.wrap_socket(self._socket, server_hostname=self.origin.host)
             except BaseException:
@@ -550,8 +555,8 @@ class Line:
         sent = 0
         while sent < body.size:
             count = min(CHUNK, body.size - sent)
+            body.file.seek(sent)
             if isinstance(self._socket, ssl.SSLSocket):
-                body.file.seek(sent)
                 self._push(piece := body.file.read(count))
                 went = len(piece)
             else:
@@ -595,6 +600,7 @@ class Reply:
             key, value = raw_key.decode("ascii"), raw_value.decode("utf-8", "surrogateescape")
             self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
         self._line = line
+        self._is_over = False
 
     @property
     def length(self) -> int | None:
@@ -624,11 +630,15 @@ class Reply:
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes as they come. Raises (ConnectionError, h11.RemoteProtocolError) if they end too early."""
-        while not isinstance(event := self._line.event(), h11.EndOfMessage):
-            if not isinstance(event, h11.Data):
+        while not self._is_over:
+            event = self._line.event()
+            if isinstance(event, h11.EndOfMessage):
+                self._is_over = True
+                self._line.finish()
+            elif isinstance(event, h11.Data):
+                yield event.data
+            else:
                 raise ConnectionResetError("the reply ended too early")
-            yield event.data
-        self._line.finish()
 
     def skip(self) -> None:
         """Leave the body; the line is kept if there is little of it. Never raises."""
@@ -642,6 +652,7 @@ class Reply:
 
     def drop(self) -> None:
         """Leave the body by ending the line."""
+        self._is_over = True
         self._line.close()
 
 

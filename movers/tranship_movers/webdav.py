@@ -79,14 +79,20 @@ class WebdavOptions(WebOptions):
 class WebdavMover:
     """One connection to a WebDAV server."""
 
+    options = WebdavOptions
+
     def __init__(self, place: Place, options: WebdavOptions) -> None:
         """Connect, and ask whether WebDAV is spoken at the place's path."""
         self.powers = POWERS[options.server]
         self._options = options
         self._mtime_by: MtimeBy = "unknown" if options.keep_mtime == "tried" else "nobody"
         self._web = Web(place, options)
-        with self._web.translated():
-            self._check(place.path)
+        try:
+            with self._web.translated():
+                self._check(place.path)
+        except BaseException:
+            self.close()
+            raise
 
     def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> str | None:
         """Write the bytes of source at name, replacing what is there.
@@ -140,12 +146,14 @@ class WebdavMover:
             cutting = next((letter for letter in new if letter in CUTTING), "")
             if not cutting:
                 return self._rename(old, new)
-            # A server that cuts the new name there takes this for old itself, and does no harm.
-            self._rename(old, old + cutting)
+            # A server that cuts new names there takes this one for the folder, and does no harm.
+            folder, slash, name = old.rpartition("/")
+            uncut = f"{folder}{slash}{cutting}{name}"
+            self._rename(old, uncut)
             try:
-                self._rename(old + cutting, new)
+                self._rename(uncut, new)
             except MoverError:
-                self._move(old + cutting, old, "F")
+                self._move(uncut, old, "F")
                 raise
 
     def make_folders(self, folder: str) -> None:
@@ -258,22 +266,29 @@ class WebdavMover:
                 break
             # A folder that was asked for without its slash.
             reply.skip()
-        if reply.status in (404, 410):
+        if reply.status != 207:
             reply.skip()
-            return None
+            # Below a file, apache does not understand the question.
+            below_file = reply.status == 400 and bool(_parts(name) and self._without_folder(name))
+            if reply.status in (404, 410) or below_file:
+                return None
         reply.demand("ask", 207)
         return tuple(entry for entry in entries_of(reply.pieces()) if entry.exists)
 
     def _rename(self, old: str, new: str) -> None:
-        # Overwriting a folder would delete all that is in it: so nothing is overwritten unseen.
         reply = self._move(old, new, "F")
         if reply.status in (409, 412):
+            # Overwriting deletes what is there first, even a whole folder, even if there is no old.
             there = self._stat(new)
+            if there and self._stat(old) is None:
+                raise SourceGone(f"rename: there is no {old!r}")
             if there and there.is_folder:
                 raise Permanent(f"rename: {new!r} is a folder")
             reply = self._move(old, new, "T" if there else "F")
         if reply.status not in (201, 204):
             raise self._why_not_moved(old, new, reply)
+        if set(new) & CUTTING and self._stat(new) is None:
+            raise NameRefused("rename: the server cut the new name at its ? or ;")
 
     def _move(self, old: str, new: str, overwrite: Literal["T", "F"]) -> Reply:
         headers = (("Destination", f"{self._web.home}{quoted(new)}"), ("Overwrite", overwrite))
@@ -288,7 +303,7 @@ class WebdavMover:
             if missing := self._without_folder(new):
                 return Permanent(f"rename: {missing}")
             if set(new) & CUTTING and self._stat(new) is None:
-                return NameRefused("rename: the server does not take a new name with ? or ;")
+                return NameRefused("rename: the server cuts a new name at ? and ;")
         return _never_gone(reply.refusal("rename"))
 
     def _made(self, folder: str) -> bool:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,15 @@ class Dav:
         return "webdavs" if self.authority else "webdav"
 
 
-def wsgidav(**settings: object) -> AbstractContextManager[Dav]:
+Served = AbstractContextManager[Dav]
+
+
+def wsgidav(**settings: object) -> Served:
     """wsgidav on cheroot, with basic authentication; settings go into its configuration."""
     return _wsgidav(None, settings)
 
 
-def wsgidav_tls(**settings: object) -> AbstractContextManager[Dav]:
+def wsgidav_tls(**settings: object) -> Served:
     """The same over TLS, its certificate signed by an authority of its own."""
     return _wsgidav(trustme.CA(), settings)
 
@@ -84,7 +87,7 @@ def rclone() -> Iterator[Dav]:
     with _folders() as (work, served):
         port = free_port()
         command = [rclone_program(), "serve", "webdav", str(served), "--addr", f"127.0.0.1:{port}"]
-        command += ["--dir-cache-time", "0s", "--config", str(work / "none.conf")]
+        command += ["--config", str(work / "none.conf")]
         secrets = {"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD}
         with _running(command, port, work, secrets):
             yield Dav("rclone", port, served)
@@ -136,9 +139,7 @@ def apache() -> Iterator[Dav]:
         port = free_port()
         _write_passwords(work / "passwords")
         account = "User www-data\nGroup www-data" if _is_root() else ""
-        (work / "apache.conf").write_text(
-            APACHE.format(work=work, port=port, served=served, account=account)
-        )
+        (work / "apache.conf").write_text(APACHE.format(work=work, port=port, served=served, account=account))
         if _is_root():
             for folder in (work, served):
                 shutil.chown(folder, "www-data")
@@ -176,8 +177,6 @@ DavLockDB {work}/locks
   Require valid-user
 </Directory>
 """
-
-EVERYWHERE: tuple[Callable[[], AbstractContextManager[Dav]], ...] = (wsgidav, rclone, nginx, apache)
 
 
 def rclone_program() -> str:

@@ -1,0 +1,376 @@
+"""Whatever else fsspec knows, for reading: every scheme that has no mover of its own.
+
+fsspec has no deadlines. So a thread of the mover makes each call into it, and is waited for; a call that takes
+too long is left to itself, and the mover is of no more use.
+"""
+
+import email.utils
+import json
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar
+
+import fsspec
+from fsspec.registry import get_filesystem_class
+from pydantic import Field
+
+from tranship_movers.contract import Facts, Powers, Progress, unheard
+from tranship_movers.errors import (
+    LoginRefused,
+    Mangled,
+    Misconfigured,
+    MoverError,
+    Permanent,
+    SourceGone,
+    Temporary,
+    TimedOut,
+    Unreachable,
+    of_system,
+    translated,
+)
+from tranship_movers.options import MoverOptions
+from tranship_movers.place import Place
+
+CHUNK = 1024 * 1024
+UNCACHED = {"skip_instance_cache": True, "use_listings_cache": False}
+MTIMES = ("mtime", "LastModified", "last_modified", "modified", "updated")
+ARCHIVES = frozenset({"zip", "tar", "libarchive"})
+T = TypeVar("T")
+
+
+class FileSystem(Protocol):
+    """What of an fsspec file system is used here."""
+
+    def info(self, path: str) -> Mapping[str, Any]:
+        """Facts about path."""
+
+    def ls(self, path: str, detail: bool) -> list[Mapping[str, Any]]:
+        """Facts about what is in path."""
+
+    def open(self, path: str, mode: str) -> BinaryIO:
+        """The file at path."""
+
+    def invalidate_cache(self) -> None:
+        """Forget what was listed."""
+
+
+class FsspecOptions(MoverOptions):
+    """What a place that fsspec reaches can be told."""
+
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict,
+        repr=False,
+        description="What the file system is told beside the URL; see fsspec's documentation of it.",
+    )
+
+
+class FsspecMover:
+    """Reads files of a file system that fsspec knows. What would write there raises Misconfigured."""
+
+    options = FsspecOptions
+
+    def __init__(self, place: Place, options: FsspecOptions, filesystem: FileSystem | None = None) -> None:
+        """Reach place. With a filesystem (see `filesystem_of`), names are the paths in it."""
+        self.powers = Powers(writing=False, replace=False)
+        self._place = place
+        self._by_url = filesystem is None
+        self._secrets = _secrets_of(place, options.storage_options)
+        self._worker = _Worker(max(options.timeout.total_seconds(), 0.001))
+        self._fs = filesystem or self._call(lambda: _reached(place, options.storage_options))
+
+    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+        """Write the bytes at name into target; as many as the place says there are."""
+        facts = self._facts(name)
+        if facts.is_folder:
+            raise Permanent(f"get: {name!r} is a folder", where=str(self._place))
+        with _on_our_side(target):
+            file = target.open("wb")
+        with file:
+            size = self._copy(name, file, target, progress)
+        if size != facts.size:
+            raise Mangled(f"get: {size} bytes came of {facts.size}", where=str(self._place))
+        if facts.mtime_ns is not None:
+            os.utime(target, ns=(facts.mtime_ns, facts.mtime_ns))
+
+    def stat(self, name: str) -> Facts | None:
+        """What the file system says of name."""
+        try:
+            return self._facts(name)
+        except SourceGone:
+            return None
+
+    def list(self, folder: str) -> Iterator[Facts]:
+        """The names in folder."""
+        path = self._path(folder)
+        try:
+            found = self._fresh(lambda: self._fs.ls(path, detail=True))
+        except SourceGone as error:
+            raise Permanent(f"list: there is no folder {folder!r}", where=str(self._place)) from error
+        inside = [
+            entry for entry in found if _last(entry["name"]) and entry["name"].strip("/") != path.strip("/")
+        ]
+        if len(inside) < len(found) and any(
+            entry["type"] != "directory" for entry in found if entry not in inside
+        ):
+            raise Permanent(f"list: {folder!r} is a file", where=str(self._place))
+        return iter([_facts_of(_last(entry["name"]), entry) for entry in inside])
+
+    def checksum(self, name: str, algorithm: str) -> str | None:
+        """None: fsspec has no common checksum."""
+        return None
+
+    def alive(self) -> bool:
+        """Whether no call got stuck."""
+        return self._worker.is_free
+
+    def close(self) -> None:
+        """Leave the file system."""
+        self._worker.close()
+
+    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> str | None:
+        """Raises Misconfigured: fsspec is for reading."""
+        self._only_reads()
+
+    def remove(self, name: str) -> None:
+        """Raises Misconfigured: fsspec is for reading."""
+        self._only_reads()
+
+    def rename(self, old: str, new: str) -> None:
+        """Raises Misconfigured: fsspec is for reading."""
+        self._only_reads()
+
+    def make_folders(self, folder: str) -> None:
+        """Raises Misconfigured: fsspec is for reading."""
+        self._only_reads()
+
+    def _only_reads(self) -> NoReturn:
+        raise Misconfigured(f"{self._place.scheme} is for reading here", where=str(self._place))
+
+    def _copy(self, name: str, file: BinaryIO, target: Path, progress: Progress) -> int:
+        path = self._path(name)
+        source = self._call(lambda: self._fs.open(path, "rb"))
+        size = 0
+        while piece := self._call(lambda: source.read(CHUNK)):
+            with _on_our_side(target):
+                file.write(piece)
+            size += len(piece)
+            progress(len(piece))
+        self._call(source.close)
+        with _on_our_side(target):
+            file.flush()
+        return size
+
+    def _facts(self, name: str) -> Facts:
+        path = self._path(name)
+        return _facts_of(name, self._fresh(lambda: self._fs.info(path)))
+
+    def _path(self, name: str) -> str:
+        """The name as the file system wants it: a bucket, say, is part of it."""
+        if not self._by_url:
+            return name
+        host = self._place.host if self._place.port is None else f"{self._place.host}:{self._place.port}"
+        stripped: str = get_filesystem_class(self._place.scheme)._strip_protocol(
+            f"{self._place.scheme}://{host}/{name.lstrip('/')}"
+        )
+        return stripped
+
+    def _fresh(self, act: Callable[[], T]) -> T:
+        self._call(self._fs.invalidate_cache)
+        return self._call(act)
+
+    def _call(self, act: Callable[[], T]) -> T:
+        with translated(str(self._place), self._failure):
+            return self._worker.call(act)
+
+    def _failure(self, error: Exception) -> MoverError | None:
+        """The error that an exception of any library means; a programming error is none."""
+        told = str(error)
+        for secret in self._secrets:
+            told = told.replace(secret, "***")
+        if isinstance(error, OSError) and error.errno:
+            return of_system(error)
+        for kind, ours in FAILURES:
+            if isinstance(error, kind):
+                return ours(told or kind.__name__)
+        name = type(error).__name__
+        if re.search("auth|credential|login|permission", name, re.I):
+            return LoginRefused(f"{name}: {told}")
+        return None if type(error).__module__ == "builtins" else Temporary(f"{name}: {told}")
+
+
+FAILURES: tuple[tuple[type[Exception], type[MoverError]], ...] = (
+    (FileNotFoundError, SourceGone),
+    (PermissionError, Permanent),
+    (IsADirectoryError, Permanent),
+    (NotADirectoryError, Permanent),
+    (TimeoutError, TimedOut),
+    (ConnectionError, Unreachable),
+    (EOFError, Unreachable),
+    (OSError, Temporary),
+    (ImportError, Misconfigured),
+    (NotImplementedError, Misconfigured),
+    (ValueError, Permanent),
+)
+
+
+def filesystem_of(
+    text: str, schemes: Collection[str], storage_options: Mapping[str, object] | None = None
+) -> FileSystem:
+    """The file system that a message's JSON describes (`AbstractFileSystem.to_json`), if it is one of schemes.
+
+    Only the class that fsspec itself has for a scheme is made, never one that the message names; the same holds
+    for file systems inside it. Raises Misconfigured for anything else, and for JSON that describes none.
+    """
+    try:
+        told = json.loads(text)
+    except ValueError:
+        raise Misconfigured("the file system of the message is no JSON") from None
+    if not isinstance(told, dict) or "protocol" not in told:
+        raise Misconfigured("the message describes no file system")
+    _refuse_strangers(told, frozenset(schemes))
+    described = {**told, **(storage_options or {}), **UNCACHED}
+    try:
+        made: FileSystem = fsspec.AbstractFileSystem.from_dict(described)
+    except (ImportError, ValueError, TypeError) as error:
+        raise Misconfigured(f"the file system can't be made ({type(error).__name__})") from None
+    return made
+
+
+def _refuse_strangers(told: object, schemes: frozenset[str]) -> None:
+    """Raise Misconfigured unless every file system in told is of schemes, and of fsspec's class for its scheme."""
+    if isinstance(told, list):
+        for each in told:
+            _refuse_strangers(each, schemes)
+    if not isinstance(told, dict):
+        return
+    for key in ("protocol", "target_protocol", "remote_protocol"):
+        scheme = told.get(key)
+        if key in told and (not isinstance(scheme, str) or scheme not in schemes):
+            raise Misconfigured(f"file systems of {scheme!r} are not taken from messages")
+    if "cls" in told and told["cls"] != _class_of(str(told.get("protocol"))):
+        raise Misconfigured("the message names a class of its own for its file system")
+    if told.get("protocol") in ARCHIVES and "target_protocol" not in told:
+        _refuse_strange_archive(told, schemes)
+    for each in told.values():
+        _refuse_strangers(each, schemes)
+
+
+def _refuse_strange_archive(told: Mapping[str, Any], schemes: frozenset[str]) -> None:
+    """An archive may lie in a file of a URL; a bare path is one of this machine."""
+    where = told.get("fo") or next(iter(told.get("args") or ()), None)
+    for link in where.split("::") if isinstance(where, str) else ():
+        scheme = link.partition("://")[0] if "://" in link else "file"
+        if scheme not in schemes:
+            raise Misconfigured(f"archives in {scheme!r} are not taken from messages")
+
+
+def _class_of(scheme: str) -> str:
+    try:
+        known = get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        raise Misconfigured(f"fsspec can't reach {scheme!r} here ({type(error).__name__})") from None
+    return f"{known.__module__}:{known.__name__}"
+
+
+def _reached(place: Place, storage_options: Mapping[str, object]) -> FileSystem:
+    login: dict[str, object] = {"username": place.user} if place.user else {}
+    if place.password:
+        login["password"] = place.password.get_secret_value()
+    try:
+        made = get_filesystem_class(place.scheme)
+        told = {**made._get_kwargs_from_urls(str(place)), **login, **storage_options, **UNCACHED}
+        reached: FileSystem = made(**told)
+    except (ImportError, ValueError, TypeError) as error:
+        raise Misconfigured(
+            f"fsspec can't reach it ({type(error).__name__}); see its `storage_options`"
+        ) from None
+    return reached
+
+
+def _facts_of(name: str, told: Mapping[str, Any]) -> Facts:
+    is_folder = told.get("type") == "directory"
+    size = told.get("size")
+    if size is None and not is_folder:
+        raise Permanent(f"the file system does not tell the size of {name!r}")
+    modified = next((told[key] for key in MTIMES if told.get(key) is not None), None)
+    return Facts(name, 0 if is_folder else int(size or 0), _ns_of(modified), is_folder)
+
+
+def _ns_of(moment: object) -> int | None:
+    """A moment in ns since the epoch, from any of the forms that file systems give."""
+    try:
+        if isinstance(moment, str):
+            moment = (
+                datetime.fromisoformat(moment)
+                if moment[:1].isdigit()
+                else email.utils.parsedate_to_datetime(moment)
+            )
+        if isinstance(moment, datetime):
+            whole = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return int(whole.timestamp() * 1_000_000) * 1000
+    except ValueError:
+        return None
+    return int(moment * 1_000_000) * 1000 if isinstance(moment, int | float) else None
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _secrets_of(place: Place, storage_options: Mapping[str, object]) -> frozenset[str]:
+    """Every text that no error may show."""
+    told = {value for value in storage_options.values() if isinstance(value, str) and len(value) > 3}
+    return frozenset(told | ({place.password.get_secret_value()} if place.password else set()) - {""})
+
+
+@contextmanager
+def _on_our_side(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise of_system(error, where=str(target), absent=Permanent) from error
+
+
+class _Worker:
+    """A thread that makes one call after the other, so that each can be given up."""
+
+    def __init__(self, timeout: float) -> None:
+        """No call may take longer than timeout, in seconds."""
+        self._timeout = timeout
+        self._acts: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self.is_free = True
+        threading.Thread(target=self._run, name="fsspec", daemon=True).start()
+
+    def call(self, act: Callable[[], T]) -> T:
+        """What act gives or raises. Raises TimedOut if it takes too long, and ever after."""
+        if not self.is_free:
+            raise TimedOut("an earlier call did not come back, or the place was left")
+        future: Future[T] = Future()
+        self._acts.put((act, future))
+        try:
+            return future.result(self._timeout)
+        except TimeoutError:
+            if future.done():
+                raise
+            self.close()
+            raise TimedOut("the file system did not answer in time") from None
+
+    def close(self) -> None:
+        """Let the thread end, once its call comes back."""
+        self.is_free = False
+        self._acts.put(None)
+
+    def _run(self) -> None:
+        while work := self._acts.get():
+            act, future = work
+            try:
+                future.set_result(act())
+            except BaseException as error:  # noqa: BLE001 - it is raised by whoever waits
+                future.set_exception(error)
