@@ -226,7 +226,7 @@ SERVER_CASES = {
     ),
     "an allow of nobody's scheme": (
         ("file:///out/**", "sfpt://host/**"),
-        [":7: chains.a.allow: no mover knows `sfpt`; did you mean `sftp`?"],
+        [":7: chains.a.allow: no mover speaks `sfpt`; did you mean `sftp`?"],
     ),
     "an allow that climbs": (
         ("file:///out/**", "file:///out/../**"),
@@ -274,9 +274,21 @@ SERVER_CASES = {
         ("role: server", "role: sever"),
         [":1: role: 'sever' is no role; did you mean `server`?"],
     ),
-    "a password in the file": (
-        "    connection_parameters: {a: {aws_secret: planted}}\n",
-        [],
+    "a parameter that no mover knows": (
+        "    connection_parameters:\n      hard_lnik: yes\n      key_files: k\n",
+        [
+            ":9: chains.a.connection_parameters.hard_lnik: no mover of these destinations knows it; "
+            "did you mean `hard_link`?",
+            ":10: chains.a.connection_parameters.key_files: no mover of these destinations knows it; "
+            "see docs/configuration.md#connection-parameters",
+        ],
+    ),
+    "a parameter that the mover refuses": (
+        "    connection_parameters: {hard_link: maybe}\n",
+        [
+            ":8: chains.a.connection_parameters.hard_link: Input should be a valid boolean, "
+            "unable to interpret input; see docs/configuration.md#connection-parameters"
+        ],
     ),
     "a tab": (
         "\tstation: x\n",
@@ -367,7 +379,7 @@ CLIENT_CASES = {
     ),
     "a destination of nobody's scheme": (
         ("file:///out/", "flie://host/out/"),
-        [":6: chains.a.destination: no mover knows `flie`; did you mean `file`?"],
+        [":6: chains.a.destination: no mover speaks `flie`; did you mean `file`?"],
     ),
     "a destination with credentials": (
         ("file:///out/", "sftp://u:planted-secret@host/out/"),
@@ -553,7 +565,7 @@ def test_a_process_does_not_start_without_its_credential(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "role"),
     [
-        (SERVER + "    connection_parameters: {a: {aws_secret: planted}}\n", "server"),
+        (SERVER.replace("file://", "https://h") + "    connection_parameters: {token: planted}\n", "server"),
         (CLIENT + "    login: user:planted\n", "client"),
     ],
 )

@@ -179,6 +179,8 @@ delete: no
     a, told = ours["a"], theirs["a"]
     lists = {key: list(value) if isinstance(value, tuple) else value for key, value in a.info.items()}
     assert lists == their_server._collect_attribute_info(told)
+    # ours leaves out what only Trollmoves knows
+    assert told["connection_parameters"].pop("num_ssh_retries") == "5"
     assert a.connection_parameters.plain() == told["connection_parameters"]
     assert a.request_address == told["request_address"]
     assert a.remove_delay == timedelta(seconds=int(told["remove_delay"]))
@@ -195,8 +197,8 @@ SERVER_OPTIONS = {
     "delete": ("delete = True", lambda c: c.delete is True),
     "remove_delay": ("remove_delay = 5", lambda c: c.remove_delay == timedelta(seconds=5)),
     "connection_parameters__a__b": (
-        "connection_parameters__a__b = 1\nconnection_parameters__a__c = no",
-        lambda c: c.connection_parameters.plain() == {"a": {"b": True, "c": "no"}},
+        "connection_parameters__client_kwargs__verify = 1\nconnection_parameters__client_kwargs__region_name = no",
+        lambda c: c.connection_parameters.plain() == {"client_kwargs": {"verify": True, "region_name": "no"}},
     ),
     "ssh_key_filename": (
         "ssh_key_filename = k",
@@ -448,6 +450,23 @@ def test_every_option_of_trollmoves_is_tested():
         (
             SERVER + "requst_adress = h\n",
             ["warning:5: [a] requst_adress: is read by nobody; did you mean `request_address`?"],
+        ),
+        (
+            SERVER
+            + "connection_parameters__num_ssh_retries = 5\nconnection_parameters__s3_use_copy = True\n",
+            [
+                "warning:5: [a] connection_parameters__num_ssh_retries: is not used: "
+                "no mover of these destinations knows it; remove it",
+                "warning:6: [a] connection_parameters__s3_use_copy: is not used: "
+                "`s3_use_copy` means nothing here (an object appears whole, always): leave it out; remove it",
+            ],
+        ),
+        (
+            SERVER + "ssh_connection_timeout = soon\n",
+            [
+                ":5: [a] ssh_connection_timeout: 'soon' is no duration; "
+                "write it like 30 s, 5 min, 200 ms, 2 h or 1 d; see docs/configuration.md#connection-parameters"
+            ],
         ),
         (SERVER + "colour = red\n", ["warning:5: [a] colour: is read by nobody; remove it"]),
         (SERVER + "publisher_port = 9010\n", []),

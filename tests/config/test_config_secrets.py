@@ -23,7 +23,7 @@ chains:
     topic: /a
     request: 9092
     <>
-    station: kiruna
+    allow: s3://bucket/**
 """
 YAML_CLIENT = """role: client
 chains:
@@ -78,12 +78,18 @@ PLACES = [
             "connection_parameters: [{}]",
             "connection_parameters: {{secret: '{}'}}",
             "connection_parameters: {{a: {{b: ['{}']}}}}",
+            "connection_parameters: {{secret: ['{}']}}",
+            "connection_parameters: {{key: '{}', client_kwargs: {{aws_access_key_id: '{}-'}}}}",
+            "connection_parameters: {{client_kwargs: {{aws_secret_access_key: '{}'}}}}",
+            "connection_parameters: {{config_kwargs: '{}'}}",
+            "connection_parameters: {{config_kwargs: {{proxies: {{http: '{}'}}}}}}",
+            "connection_parameters: {{endpoint_url: 'http://u:{}@host'}}",
             "connection_parameters: {{a: {}",
-            "allow: sftp://u:{}@host/**",
-            "allow: ['sftp://u:{}@host/**']",
             "request_address: tcp://u:{}@host",
         ]
     ),
+    (YAML_SERVER.replace("s3://bucket/**", "<>").replace("    <>\n", "", 1), "sftp://u:{}@host/**"),
+    (YAML_SERVER.replace("s3://bucket/**", "<>").replace("    <>\n", "", 1), "['sftp://u:{}@host/**']"),
     (YAML_CLIENT.replace("/out/", "<>").replace("    <>\n", "", 1), "sftp://u:{}@host/out/"),
     (YAML_CLIENT.replace("[b:1]", "<>").replace("    <>\n", "", 1), "tcp://u:{}@host:1"),
     (YAML_CLIENT.replace("[b:1]", "<>").replace("    <>\n", "", 1), "['tcp://u:{}@host:1']"),
@@ -116,7 +122,7 @@ PLACES = [
 @given(place=st.sampled_from(PLACES), secret=SECRETS, cut=st.none() | st.integers(0, 200), tab=st.booleans())
 def test_no_piece_of_a_secret_is_told(place, secret, cut, tab):
     text, line = place
-    text = text.replace("<>", line.replace("{{", "{").replace("}}", "}").replace("{}", secret), 1)[:cut]
+    text = text.replace("<>", line.replace("{{", "{").replace("}}", "}").replace("{}", secret))[:cut]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "c"
         path.write_text(text.replace("    ", "\t", 1) if tab else text)

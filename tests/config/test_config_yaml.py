@@ -40,7 +40,7 @@ chains:
     station: kiruna
     request: {port: 9092, bind: "*", security: trusted-network}
     request_address: reception.example
-    allow: ["file:///data/out/**", "sftp://*.example:2222/in/*/"]
+    allow: ["file:///data/out/**", "sftp://*.example:2222/in/*/", "s3://bucket/**"]
     settle: {companion: "{name}.ok"}
     announce_empty_after: 10 min
     watch: inotify
@@ -127,7 +127,7 @@ def test_every_option_of_a_server(tmp_path):
         "quoted": "1",
     }
     assert chain.request.address == "tcp://*:9092"
-    assert chain.allow == ("file:///data/out/**", "sftp://*.example:2222/in/*/")
+    assert chain.allow == ("file:///data/out/**", "sftp://*.example:2222/in/*/", "s3://bucket/**")
     assert chain.settle == Companion("{name}.ok")
     assert chain.settle.name_for("a.dat") == "a.dat.ok"
     assert chain.announce_empty_after == timedelta(minutes=10)
@@ -285,14 +285,19 @@ def test_options_can_be_written_as_json(tmp_path):
 
 def test_secrets_compare_but_do_not_show(tmp_path):
     def chain(secret):
-        return server(tmp_path, f"    connection_parameters: {{a: {{secret: {secret}}}}}").config.chains["a"]
+        return server(
+            tmp_path,
+            f"    allow: s3://b/**\n    connection_parameters: {{config_kwargs: {{user_agent: {secret}}}}}",
+        ).config.chains["a"]
 
     assert chain("planted-one") == chain("planted-one")
     assert chain("planted-one") != chain("planted-two")
     assert "planted" not in repr(chain("planted-one"))
-    assert "planted" not in str(chain("planted-one").connection_parameters["a"])
+    assert "planted" not in str(chain("planted-one").connection_parameters["config_kwargs"])
     assert "planted" not in chain("planted-one").model_dump_json()
-    assert chain("planted-one").connection_parameters == Parameters({"a": {"secret": "planted-one"}})
+    assert chain("planted-one").connection_parameters == Parameters(
+        {"config_kwargs": {"user_agent": "planted-one"}}
+    )
 
 
 def test_the_command_line_wins(tmp_path):

@@ -4,13 +4,13 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import Socket
-from tranship.config.findings import Place, Report, listed, nearest
+from tranship.config.findings import Place, Report
+from tranship.config.parameters import check_movable, check_scheme, meant_parameters
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.tree import Loc, Tree
 from tranship.core.allow import EVERYTHING
@@ -19,7 +19,6 @@ from tranship.core.origin import Origin
 Folders = Callable[[Path], str]
 """What is wrong with a folder that is to be watched, in words; "" if nothing is."""
 
-_FAMILY = ("file", "ftp", "ftps", "scp", "sftp", "s3", "webdav", "webdavs", "http", "https")
 _SECRET_KEY = re.compile(r"secret|passw|passphrase|token")
 
 
@@ -38,8 +37,8 @@ def taken_on_trust(folder: Path) -> str:
     return ""
 
 
-def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Folders) -> None:
-    """Report what is wrong with a server, or probably not meant."""
+def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Folders) -> ServerConfig:
+    """Report what is wrong with a server, or probably not meant. Returns it with parameters that mean something."""
     _check_chains(config.chains, tree, report)
     _check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
@@ -48,6 +47,8 @@ def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Fold
         if wrong:
             report.error(place, wrong, "make it, or mend the path")
         _check_allowed(chain, tree, ("chains", name, "allow"), report)
+    chains = {name: _with_meant(chain, tree, name, report) for name, chain in config.chains.items()}
+    return config.model_copy(update={"chains": chains})
 
 
 def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
@@ -55,7 +56,7 @@ def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
     _check_chains(config.chains, tree, report)
     _check_ports(_client_sockets(config), tree, report)
     for name, chain in config.chains.items():
-        _check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
+        check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
         last = chain.destination.rpartition("/")[2]
         if last and not {"{", "}"} & set(last):
             place = tree.place(("chains", name, "destination"))
@@ -119,18 +120,14 @@ def _check_allowed(chain: ServerChain, tree: Tree, loc: Loc, report: Report) -> 
         )
     for n, pattern in enumerate(chain.allow):
         if pattern != EVERYTHING:
-            _check_scheme(pattern, tree.place((*loc, n)), report)
+            check_movable(pattern, tree.place((*loc, n)), report)
         elif tree.glue == ".":  # of an INI file this has been told already
             report.warn(tree.place((*loc, n)), "allows every destination", "name those that are needed")
 
 
-def _check_scheme(url: str, place: Place, report: Report) -> None:
-    known = {*_FAMILY, *(mover.name for mover in entry_points(group="tranship.movers"))}
-    scheme = url.partition("://")[0].lower()
-    if scheme not in known:
-        meant = nearest(scheme, known)
-        advice = f"did you mean `{meant}`?" if meant else f"there are {listed(sorted(known))}"
-        report.error(place, f"no mover knows `{scheme}`", advice)
+def _with_meant(chain: ServerChain, tree: Tree, name: str, report: Report) -> ServerChain:
+    parameters = meant_parameters(chain, tree, ("chains", name, "connection_parameters"), report)
+    return chain.model_copy(update={"connection_parameters": parameters})
 
 
 def _holds_secret(chain: ServerChain | ClientChain) -> bool:

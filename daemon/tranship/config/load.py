@@ -152,7 +152,7 @@ def _server(tree: Tree, report: Report, overrides: Overrides, folders: Folders) 
     config = judged(ServerConfig, tree, report, _hints(ServerChain, "client", ClientChain))
     if config is not None:
         config = _overridden(config, overrides)
-        check_server(config, tree, report, folders)
+        config = check_server(config, tree, report, folders)
     return config
 
 

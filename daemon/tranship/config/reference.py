@@ -1,19 +1,25 @@
 """docs/configuration.md, made from the options: `python -m tranship.config.reference`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
+from types import MappingProxyType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ByteSize, Secret, SecretStr
 from pydantic.fields import FieldInfo
 
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import Socket
+from tranship.config.findings import listed
 from tranship.config.judge import marks
 from tranship.config.kinds import Default, Wanted
 from tranship.config.legacy import CLIENT, SERVER, Old
 from tranship.config.server import ServerChain, ServerConfig
+from tranship_movers.options import MoverOptions
+from tranship_movers.registry import known_schemes, mover_class
 
 
 def page() -> str:
@@ -33,6 +39,10 @@ def page() -> str:
         "## Sockets: `publish` and `request`",
         _SOCKETS,
         _table(Socket),
+        "## Connection parameters",
+        _PARAMETERS,
+        _mover_table("every mover", MoverOptions, set()),
+        *_mover_tables(),
         "## INI files of Trollmoves",
         _INI,
         "### Server",
@@ -50,7 +60,42 @@ def _table(block: type[BaseModel]) -> str:
         [f"`{name}`", _kind(field), _default(field), field.description or ""]
         for name, field in _fields(block)
     )
-    return _rows(["option", "give", "default", "what for"], rows)
+    return _rows(_HEAD, rows)
+
+
+def _mover_tables() -> Iterator[str]:
+    """One table per protocol, of what it has beyond every mover."""
+    by_model: dict[type[MoverOptions], list[str]] = {}
+    for scheme in sorted(known_schemes() - {"memory"}):
+        by_model.setdefault(mover_class(scheme).options, []).append(f"`{scheme}`")
+    for model, schemes in by_model.items():
+        yield _mover_table(", ".join(schemes), model, MoverOptions.model_fields.keys())
+
+
+def _mover_table(title: str, model: type[MoverOptions], known: Collection[str]) -> str:
+    rows = [
+        [f"`{name}`", _parameter_kind(field.annotation), _default(field), field.description or ""]
+        for name, field in _fields(model)
+        if name not in known
+    ]
+    return f"### Parameters of {title}\n\n{_rows(_HEAD, rows)}"
+
+
+def _parameter_kind(annotation: object) -> str:
+    """What may be given, by the type alone."""
+    plain = _KINDS.get(annotation)
+    if plain:
+        return str(plain)
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Annotated:
+        return _parameter_kind(inner[0])
+    if get_origin(annotation) is Literal:
+        return listed(map(str, inner))
+    if get_origin(annotation) is tuple:
+        return "a list"
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(map(_parameter_kind, inner))
+    return "a block"
 
 
 def _old_table(options: Mapping[str, Old]) -> str:
@@ -76,7 +121,10 @@ def _default(field: FieldInfo) -> str:
     told = next(marks(field, Default), None)
     if told:
         return str(told.words)
-    return "required" if field.is_required() else f"`{_written(field.default)}`"
+    if field.is_required():
+        return "required"
+    written = _written(field.get_default(call_default_factory=True, validated_data={}))
+    return f"`{written}`" if written else "none"
 
 
 def _written(value: object) -> str:
@@ -85,7 +133,13 @@ def _written(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case timedelta():
-            return f"{value.total_seconds():g} s"
+            return _time(value)
+        case ByteSize():
+            return value.human_readable(separator=" ")
+        case tuple():
+            return " ".join(map(str, value))
+        case None | Secret():
+            return ""
         case Enum():
             return str(value.value)
         case Socket():
@@ -96,6 +150,25 @@ def _written(value: object) -> str:
             return "{}"
     return str(value)
 
+
+def _time(value: timedelta) -> str:
+    days = value / timedelta(days=1)
+    return f"{days:g} d" if days.is_integer() and days else f"{value.total_seconds():g} s"
+
+
+_HEAD = ["option", "give", "default", "what for"]
+_KINDS: Mapping[object, str] = MappingProxyType(
+    {
+        bool: "yes or no",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        timedelta: "a duration",
+        ByteSize: "a size like 16 MiB",
+        Path: "a path",
+        SecretStr: "a secret",
+    }
+)
 
 _INTRODUCTION = """
 # Configuration
@@ -138,6 +211,11 @@ only. To bind it to anything else, say what keeps strangers away:
 ```yaml
 publish: {port: 9010, bind: 192.0.2.7, security: trusted-network}
 ```
+"""
+
+_PARAMETERS = """
+A server moves the files, so its chains hold the options of the movers, under `connection_parameters`. One that no
+mover of the chain's destinations knows is an error. Instead of a password, name a file that holds it, or a key.
 """
 
 _INI = """

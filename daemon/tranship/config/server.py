@@ -96,7 +96,7 @@ class ServerChain(Options):
         default=timedelta(seconds=30), description="Time from the acknowledgement to the deletion."
     )
     connection_parameters: Annotated[ConnectionParameters, Default("those of each mover")] = Field(
-        default=Parameters({}), description="Options of the movers (docs/movers.md); blocks may be nested."
+        default=Parameters({}), description="Options of the movers (see below)."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per destination host.")
 
