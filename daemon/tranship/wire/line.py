@@ -17,8 +17,8 @@ from tranship.wire.contract import host_and_port
 
 FIRST_DELAY = 0.1
 """Seconds before a lost connection is made again; doubles with each attempt that fails …"""
-LONGEST_DELAY = 5.0
-"""… up to this."""
+LONGEST_DELAY = 0.75
+"""… up to this, so that whoever is back is heard within AUDIENCE."""
 NOW = int(zmq.NOBLOCK)
 
 Context = zmq.Context[zmq.Socket[bytes]]
