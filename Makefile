@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format bench soak docs clean
+.PHONY: demo test check lint format bench soak docs clean
 
 demo: $(READY) ## the main job, live: a server and a client move real files
 	$(BIN)/tranship demo
@@ -12,12 +12,13 @@ demo: $(READY) ## the main job, live: a server and a client move real files
 test: $(READY) ## all tests but the long ones
 	$(BIN)/pytest -m "not soak"
 
-check: $(READY) ## what CI runs: format, lint, types, import layers, tests
+check: lint test ## what CI runs: format, lint, types, import layers, tests
+
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not soak"
 
 format: $(READY)
 	$(BIN)/ruff format .

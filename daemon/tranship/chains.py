@@ -77,6 +77,15 @@ class Chains(Generic[O, C]):
         for _, _, task in self._running.values():
             task.cancel()
 
+    async def watch(self, name: str, trouble: Callable[[], str], every: float = 1.0) -> None:
+        """Have the health tell of a trouble for as long as there is one, under this name."""
+        while True:
+            if reason := trouble():
+                self._health.degrade(name, reason)
+            else:
+                self._health.recover(name, self._clock.monotonic())
+            await asyncio.sleep(every)
+
     async def keep(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
         """Run part, again whenever it fails; its trouble stands in the health under this name."""
 

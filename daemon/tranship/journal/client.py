@@ -123,6 +123,12 @@ class ClientBook:
     def __init__(self, journal: Journal) -> None:
         """Keep these records in journal."""
         self._do = journal.do
+        self._trouble = journal.trouble
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the journal from writing; "" when it writes."""
+        return self._trouble.reason
 
     async def firsts(self, chain: str, providers: Sequence[str], now: float) -> dict[str, float]:
         """When this chain first listened to each of providers (now, if that is now)."""

@@ -97,6 +97,12 @@ class ServerBook:
     def __init__(self, journal: Journal) -> None:
         """Keep these records in journal."""
         self._do = journal.do
+        self._trouble = journal.trouble
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the journal from writing; "" when it writes."""
+        return self._trouble.reason
 
     async def identity(self, fresh: str) -> str:
         """The stable id of this server: fresh, unless the journal has one already."""

@@ -83,10 +83,12 @@ class Client:
                 tasks, lambda name, options: _Chain(name, options, around), around.health, around.clock
             )
             await self._chains.become(self._config.chains)
+            journal = tasks.create_task(self._chains.watch("journal writing", lambda: around.book.trouble))
             await self._chains.started()
             ready()
             await self._drained.wait()
             self._chains.cancel()
+            journal.cancel()
 
     async def drain(self) -> None:
         """Ask for nothing new, finish what is under way, then end `run`."""

@@ -110,6 +110,7 @@ class Server:
                 "deletions": self._remove,
                 "discovery": self._register,
                 "connections": self._tidy,
+                "journal": lambda: self._chains.watch("journal writing", lambda: around.book.trouble),
             }
             background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
             await self._chains.started()
