@@ -17,8 +17,11 @@ from tranship_movers.errors import Busy, Misconfigured, MoverError, TimedOut, Un
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
 from tranship_movers.registry import connect as connected
-from tranship_movers.units import duration
 from tranship_movers.wrap import Bucket, Limited
+
+_ASKED_AFTER = timedelta(seconds=5)
+_BACK_AFTER = timedelta(minutes=5)
+_PATIENCE = timedelta(minutes=10)
 
 
 @dataclass(eq=False, slots=True)
@@ -66,8 +69,8 @@ class Pool:
         connect: Callable[[Place, MoverOptions], Mover] = connected,
         *,
         clock: Callable[[], float] = time.monotonic,
-        asked_after: timedelta = duration("5 s"),  # noqa: B008 - a constant
-        back_after: timedelta = duration("5 min"),  # noqa: B008 - a constant
+        asked_after: timedelta = _ASKED_AFTER,
+        back_after: timedelta = _BACK_AFTER,
     ) -> None:
         self._connect, self._clock = connect, clock
         self._asked_after, self._back_after = asked_after.total_seconds(), back_after.total_seconds()
@@ -84,7 +87,7 @@ class Pool:
         options: MoverOptions,
         *,
         backups: Sequence[str] = (),
-        patience: timedelta = duration("10 min"),  # noqa: B008 - a constant
+        patience: timedelta = _PATIENCE,
     ) -> Iterator[Mover]:
         """A connection to place, or to the first of backups that answers if place does not.
 

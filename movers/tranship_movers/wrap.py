@@ -14,9 +14,11 @@ from typing import TypeVar
 
 from tranship_movers.contract import Facts, Mover, Powers, Progress, unheard
 from tranship_movers.errors import SourceGone, Temporary, TimedOut, Unreachable
-from tranship_movers.units import duration
 
 T = TypeVar("T")
+
+_FIRST = timedelta(seconds=1)
+_LONGEST = timedelta(seconds=30)
 
 
 class _Around(ABC):
@@ -89,8 +91,8 @@ class Retrying(_Around):
         *,
         again: Callable[[], Mover] | None = None,
         attempts: int = 3,
-        first: timedelta = duration("1 s"),  # noqa: B008 - a constant
-        longest: timedelta = duration("30 s"),  # noqa: B008 - a constant
+        first: timedelta = _FIRST,
+        longest: timedelta = _LONGEST,
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:

@@ -4,12 +4,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from contract_suite import suite
 
-from tranship_movers.checks import Ground
+from tranship_movers.checks import CHECKS, Ground
 from tranship_movers.errors import (
     Busy,
     Fatal,
@@ -81,6 +82,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 TestFilePromises = suite("file_ground", must=("resume", "mtime", "mode", "checksums"))
 TestLinkingPromises = suite("linking_ground", must=("checksums",))
+
+
+@pytest.mark.soak
+def test_two_gigabytes_arrive_whole(file_ground: Ground) -> None:
+    check = next(check for check in CHECKS if check.word == "large")
+    assert check.run(replace(file_ground, big=2 << 30)) == "holds"
 
 
 @pytest.mark.parametrize("size", [0, 10_000, 1 << 17, (1 << 17) + 1, 3_000_000])

@@ -3,7 +3,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
@@ -17,12 +17,14 @@ SCHEMES = st.sampled_from(["sftp", "scp", "ftp", "ftps", "s3", "memory", "gs"])
 
 
 @given(SCHEMES, HOSTS, TEXT, st.one_of(st.none(), st.integers(1, 65535)))
+@example("sftp", "h", "100%41", None)
 def test_a_shown_place_is_read_back_as_itself(scheme: str, host: str, path: str, port: int | None) -> None:
     place = Place(scheme, host, "/" + path, port)
     assert Place.parse(str(place)) == place
 
 
 @given(HOSTS.filter(bool), TEXT, st.sampled_from(["http", "https", "webdav", "webdavs"]))
+@example("h", "100%41%3f?#", "http")
 def test_a_shown_web_place_is_read_back_as_itself(host: str, path: str, scheme: str) -> None:
     place = Place(scheme, host, "/" + path)
     assert Place.parse(str(place)) == place

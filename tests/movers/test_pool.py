@@ -188,11 +188,15 @@ def test_a_broken_connection_is_not_lent_again(error: Exception, pool: Pool, pla
 
 
 def test_when_one_line_is_cut_the_idle_ones_are_doubted(pool: Pool, place: Place) -> None:
-    with pool.lend(place, OPTIONS) as idle, pytest.raises(Unreachable), pool.lend(place, OPTIONS):
-        raise Unreachable("cut")
-    with pytest.raises(Unreachable), pool.lend(place, OPTIONS), pool.lend(place, OPTIONS):
-        raise Unreachable("cut")
-    idle.close()
+    def cut_while_another_is_idle() -> None:
+        with pool.lend(place, OPTIONS):
+            with pool.lend(place, OPTIONS) as idle:
+                pass
+            idle.close()
+            raise Unreachable("cut")
+
+    with pytest.raises(Unreachable):
+        cut_while_another_is_idle()
     with pool.lend(place, OPTIONS) as next_:
         assert next_.alive()
 

@@ -362,6 +362,19 @@ def test_a_name_that_changes_while_it_is_read_is_not_taken(
     assert os.listdir(tmp_path / "down") == []
 
 
+def test_without_checksums_a_change_is_seen_all_the_same(
+    mover: MemoryMover, there: Host, tmp_path: Path
+) -> None:
+    there.files["/a.dat"] = Kept(b"old", 1)
+
+    def change(_: int) -> None:
+        there.files["/a.dat"] = Kept(b"new", 2)
+
+    with pytest.raises(SourceChanged):
+        download(mover, "/a.dat", tmp_path / "a.dat", options=MoverOptions(checksum="none"), progress=change)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_download_that_is_not_as_announced_is_not_taken(
     mover: MemoryMover, there: Host, tmp_path: Path
 ) -> None:

@@ -112,7 +112,7 @@ def test_after_a_cut_line_a_new_connection_goes_on(
     error: MoverError, place: Place, there: Host, write: Write
 ) -> None:
     clock = Clock()
-    there.faults.append(Fault("put", error, after=1, cuts=True))
+    there.faults.append(Fault("put", error, after=1))
     mover = Retrying(MemoryMover(place), again=lambda: MemoryMover(place), sleep=clock.sleep)
     upload(mover, write("a.dat", b"content"), "/a.dat")
     assert there.files["/a.dat"].content == b"content"
