@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote
 
 from trollsift import compose as fill_in
 
@@ -133,7 +134,7 @@ class _Chain:
         self.started = asyncio.Event()
         self._around = around
         self._life = uuid.uuid4().hex[:8]
-        self._login = _login(options)
+        self._login = options.login.get_secret_value() if options.login is not None else ""
         self._draining = False
         self._idle = asyncio.Event()
         self._tasks: asyncio.TaskGroup
@@ -431,7 +432,8 @@ class _Chain:
             return
         ticket = self._ticket(f"{job.id}.{job.attempts}")
         extra = {"backup_targets": list(self.options.backup_targets)} if self.options.backup_targets else {}
-        request = requests(announcement, destination, self._login, ticket, extra)
+        login = _quoted(self._login) if offer.many else self._login  # old peers don't unquote
+        request = requests(announcement, destination, login, ticket, extra)
         asker = self._asker(offer.request_address, many=offer.many)
         at = self._around.clock.now()
         self._asked[ticket] = _Asked(job, announcement, place, offer.request_address, asker, at)
@@ -629,13 +631,10 @@ class _Chain:
         self._around.health.waiting(f"{self.name} publish", len(self._taken), now)
 
 
-def _login(options: ClientChain) -> str:
-    """user[:password] for the destination, or "". Raises OSError if its file can't be read."""
-    if options.login_file is not None:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-        with open(os.path.join(folder, options.login_file), encoding="utf-8") as opened:
-            return opened.readline().strip()
-    return options.login.get_secret_value() if options.login is not None else ""
+def _quoted(login: str) -> str:
+    """A login as it stands in a URL."""
+    user, colon, password = login.partition(":")
+    return quote(user, safe="") + colon + quote(password, safe="")
 
 
 def _verified(arrived: Sequence[_Arrived]) -> list[str]:
