@@ -639,7 +639,7 @@ class Reply:
 
     def entries(self, where: str) -> Iterator[tuple[Facts, bool]]:
         """The names that it brings, without . and .., and whether each is a symbolic link."""
-        self._demand(NAME, where)
+        self._demand(NAME, where, absent=Permanent)
         for _ in range(self.rest.numbers(">I")[0]):
             name = self.rest.text().decode(errors="surrogateescape")
             self.rest.view()

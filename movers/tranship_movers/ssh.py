@@ -14,8 +14,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -156,12 +156,8 @@ class Line:
         with self.guarded():
             deadline = time.monotonic() + max(patience.total_seconds(), 0.001)
             known = _known_keys(place, options)
-            self._transport = transport = _transport(place, options, deadline)
-            with self._answered_by(deadline):
-                _prefer(transport, known)
-                transport.start_client()
-                _prove(transport.get_remote_server_key(), known, place, options)
-                _log_in(transport, place, options)
+            with _proofs(place, options) as proofs:
+                self._log_in(proofs, lambda: self._proven(place, options, known, deadline), deadline)
 
     def subsystem(self, name: str) -> "Stream | None":
         """A stream to the server's subsystem name; None if the server has no such thing."""
@@ -226,6 +222,40 @@ class Line:
                 raise
             ours.where = self.where
             raise ours from error
+
+    def _proven(
+        self, place: Place, options: SshOptions, known: tuple["Known", ...], deadline: float
+    ) -> paramiko.Transport:
+        """A new connection to a host that has proved who it is."""
+        self._transport = transport = _transport(place, options, deadline)
+        with self._answered_by(deadline):
+            _prefer(transport, known)
+            transport.start_client()
+            _prove(transport.get_remote_server_key(), known, place, options)
+        return transport
+
+    def _log_in(
+        self, proofs: Iterable["Proof"], connected: Callable[[], paramiko.Transport], deadline: float
+    ) -> None:
+        """Offer proofs of who we are until one is accepted. Raises LoginRefused if none is."""
+        refused: list[str] = []
+        transport, is_fresh = connected(), True
+        with self._answered_by(deadline):
+            for proof in proofs:
+                if not transport.is_active():
+                    transport, is_fresh = connected(), True
+                answer = proof.offered(transport)
+                if answer == "cut" and not is_fresh:
+                    # Some servers hang up on a second proof, because paramiko begins anew with each.
+                    transport = connected()
+                    answer = proof.offered(transport)
+                if answer == "accepted":
+                    return
+                if answer == "cut" and not refused:
+                    raise Unreachable("the line was cut while we logged in")
+                refused.append(proof.word)
+                is_fresh = False
+        raise LoginRefused(f"refused: {', '.join(refused)}" if refused else "no key and no password is given")
 
     def _stream(self, ask: Callable[[paramiko.Channel], None]) -> "Stream | None":
         with self.guarded(), self._answered_by(time.monotonic() + self.timeout):
@@ -569,50 +599,47 @@ def _remember(line: str, paths: tuple[Path, ...]) -> None:
 # ---------------------------------------------------------------- who we are
 
 
-def _log_in(transport: paramiko.Transport, place: Place, options: SshOptions) -> None:
-    """Prove who we are by the keys, then by the password. Raises LoginRefused if none is accepted."""
-    user = place.user or getpass.getuser()
-    tries = [*_key_tries(transport, user, place, options)]
-    if place.password is not None:
-        password = place.password.get_secret_value()
-        tries.append(lambda: transport.auth_password(user, password))
-    refused = 0
-    for attempt in tries:
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One proof of who we are: what it is called, and how it is offered."""
+
+    word: str
+    offer: Callable[[paramiko.Transport], list[str]] = field(repr=False)
+
+    def offered(self, transport: paramiko.Transport) -> Literal["accepted", "in part", "refused", "cut"]:
+        """What the server says to it; "in part" if it wants another one as well."""
         try:
-            further = attempt()
+            return "in part" if self.offer(transport) else "accepted"
         except paramiko.AuthenticationException:
-            if not transport.is_active() and not refused:
-                raise Unreachable("the line was cut while we logged in") from None
-            refused += 1
-            continue
-        if not further:
-            return
-    if not tries:
-        raise LoginRefused("there is no key and no password to log in with")
-    raise LoginRefused(f"refused {' and '.join(_offered(place, refused))}") from None
+            return "refused" if transport.is_active() else "cut"
 
 
-def _offered(place: Place, refused: int) -> Iterator[str]:
-    keys = refused - (place.password is not None)
-    if keys > 0:
-        yield f"{keys} key{'s' * (keys > 1)}"
-    if place.password is not None:
-        yield "the password"
-
-
-def _key_tries(
-    transport: paramiko.Transport, user: str, place: Place, options: SshOptions
-) -> Iterator[Callable[[], list[str]]]:
-    def attempt(key: paramiko.PKey) -> Callable[[], list[str]]:
-        return lambda: transport.auth_publickey(user, key)
-
-    passphrase = _passphrase(options)
-    for path in options.key_files:
-        yield attempt(_loaded(path, passphrase))
+@contextmanager
+def _proofs(place: Place, options: SshOptions) -> Iterator[Iterator[Proof]]:
+    """Our keys, then the password, to be offered inside the block."""
     unnamed = not options.key_files and place.password is None
     if options.agent == "use" or (options.agent == "auto" and unnamed):
-        yield from map(attempt, paramiko.Agent().get_keys())
-        yield from map(attempt, _own_keys(passphrase))
+        agent = paramiko.Agent()
+        with closing(agent):
+            yield _in_turn(place, options, lambda: (*agent.get_keys(), *_own_keys(_passphrase(options))))
+    else:
+        yield _in_turn(place, options, tuple)
+
+
+def _in_turn(
+    place: Place, options: SshOptions, others: Callable[[], Iterable[paramiko.PKey]]
+) -> Iterator[Proof]:
+    user = place.user or getpass.getuser()
+
+    def key_proof(key: paramiko.PKey) -> Proof:
+        return Proof(f"key {key.fingerprint}", lambda transport: transport.auth_publickey(user, key))
+
+    for path in options.key_files:
+        yield key_proof(_loaded(path, _passphrase(options)))
+    yield from map(key_proof, others())
+    if place.password is not None:
+        password = place.password.get_secret_value()
+        yield Proof("the password", lambda transport: transport.auth_password(user, password))
 
 
 def _passphrase(options: SshOptions) -> bytes | None:

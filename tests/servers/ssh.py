@@ -83,12 +83,7 @@ class Ssh:
 
 
 @contextmanager
-def asyncsshd(
-    *,
-    files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer,
-    sftp: Literal["on", "off"] = "on",
-    **settings: Any,
-) -> Iterator[Ssh]:
+def asyncsshd(*, files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer, **settings: Any) -> Iterator[Ssh]:
     """asyncssh in a thread, with its SFTP and scp in a private root; files: a subclass that injects faults."""
     with _folders() as (work, served):
         connections: list[asyncssh.SSHServerConnection] = []
@@ -106,11 +101,11 @@ def asyncsshd(
         def root(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
             return files(channel, chroot=os.fsencode(served))
 
-        offered = {"sftp_factory": root, "allow_scp": True} if sftp == "on" else {}
+        settings = {"sftp_factory": root, "allow_scp": True, **settings}
         keys = {"server_host_keys": [work / "host"], "authorized_client_keys": str(work / "user.pub")}
 
         async def listen() -> asyncssh.SSHAcceptor:
-            return await asyncssh.listen("127.0.0.1", 0, server_factory=Door, **keys, **offered, **settings)
+            return await asyncssh.listen("127.0.0.1", 0, server_factory=Door, **keys, **settings)
 
         with _Loop() as loop:
             server = loop.run(listen())
@@ -160,6 +155,30 @@ MaxStartups 200
 MaxAuthTries 20
 SetEnv HOME={work}
 LogLevel VERBOSE"""
+
+
+def failing(**acts: Exception) -> type[asyncssh.SFTPServer]:
+    """asyncssh's files, some of whose acts raise what is given."""
+
+    def raising(error: Exception) -> Any:
+        def act(*_: object, **__: object) -> None:
+            raise error
+
+        return act
+
+    return type("Failing", (asyncssh.SFTPServer,), {name: raising(error) for name, error in acts.items()})
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 1 MiB at folder; skips where this user may mount nothing."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False).returncode:
+        pytest.skip("this user may mount nothing")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def free_port() -> int:
