@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import h11
 from pydantic import Field
@@ -143,7 +144,7 @@ def download(web: Web, name: str, target: Path, manner: Manner) -> None:
     A cut download goes on where it was, if each try brings something and the file is provably the same.
     """
     with on_our_side(target, absent=Permanent):
-        file = target.open("wb")
+        file = target.open("wb", buffering=0)
     with file:
         got = _Part(target, file)
         for _ in range(manner.resumes):
@@ -165,7 +166,7 @@ class _Part:
     """What has come so far: size bytes of that version of the file, of `total` (None: not told)."""
 
     target: Path
-    file: BinaryIO
+    file: FileIO
     size: int = 0
     version: str = ""
     total: int | None = None
@@ -173,14 +174,18 @@ class _Part:
 
     def take(self, piece: bytes) -> None:
         """Write piece where the last one ended."""
+        left = memoryview(piece)
         with on_our_side(self.target, absent=Permanent):
-            self.file.write(piece)
+            while left:
+                left = left[self.file.write(left) :]
         self.size += len(piece)
 
     def begin(self, reply: Reply) -> None:
         """Forget what came, and begin with the file that reply brings."""
-        self.file.seek(0)
-        self.file.truncate()
+        if self.size:
+            with on_our_side(self.target, absent=Permanent):
+                self.file.seek(0)
+                self.file.truncate()
         self.size, self.total, self.modified_ns = 0, reply.length, reply.modified_ns
         etag = reply.headers.get("etag", "")
         self.version = etag if etag.startswith('"') and self.total is not None else ""
@@ -201,8 +206,6 @@ def _receive(web: Web, name: str, got: _Part, manner: Manner) -> None:
         for piece in reply.pieces():
             got.take(piece)
             tell(manner.progress, len(piece))
-        with on_our_side(got.target, absent=Permanent):
-            got.file.flush()
     except BaseException:
         reply.drop()
         raise

@@ -265,18 +265,21 @@ class Web:
 
     def ask(self, ask: Ask) -> "Reply":
         """Ask, and give the reply, whatever its status; redirects are followed for GET and HEAD."""
-        origin = self.home
-        for _ in range(self._redirects + 2):
+        origin, followed = self.home, 0
+        for _ in range(self._redirects + 3):
             reply = self._line_to(origin).ask(ask, self._proof(origin, ask))
             if reply.status == 401 and origin == self.home and self._learns(reply):
                 reply.skip()
             elif reply.status in REDIRECTS and ask.method in ("GET", "HEAD") and "location" in reply.headers:
                 reply.skip()
+                if followed == self._redirects:
+                    raise Permanent(f"{ask.method}: more than {followed} redirects")
+                followed += 1
                 origin, target = _led(origin, ask.target, reply.headers["location"])
                 ask = replace(ask, target=target)
             else:
                 return reply
-        raise Permanent(f"{ask.method}: more than {self._redirects} redirects")
+        raise LoginRefused("the server wants a new proof again and again")
 
     def refuse(self, reason: str) -> NoReturn:
         """Say that this place can't do what was asked."""

@@ -437,7 +437,7 @@ def faults(seed: int, count: int, size: int) -> Iterator[Fault]:
         yield Fault(KINDS[number % len(KINDS)], at if way == "up" else at % 1500, way, seconds=0.1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["wsgidav", "rclone", "nginx"])
+@pytest.mark.parametrize("kind", ["wsgidav", "rclone", "nginx", "apache"])
 def test_no_fault_ends_in_a_success_that_is_none(
     kind: str, request: pytest.FixtureRequest, write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -464,6 +464,7 @@ def test_no_fault_ends_in_a_success_that_is_none(
             if (folder / f"{number}.dat").exists():
                 assert (folder / f"{number}.dat").read_bytes() == content, f"{fault} left a torn file"
         assert 0 < succeeded < 12
+    with closing(connect(server.port)) as direct:
         assert swept(direct, folder), f"{os.listdir(folder)}"
     assert PASSWORD not in caplog.text + told
 

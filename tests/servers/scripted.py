@@ -3,12 +3,13 @@
     with Scripted(lambda request: b"HTTP/1.1 404 Not Found\\r\\nContent-Length: 0\\r\\n\\r\\n") as server:
         ... connect to 127.0.0.1:server.port; server.heard is what came ...
 
-An answer that ends with HANG_UP is followed by the end of the connection, one that ends with SILENCE by nothing.
+An answer may also come in pieces. One that ends with HANG_UP is followed by the end of the connection, one that
+ends with SILENCE by nothing.
 """
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -39,7 +40,9 @@ def reply(status: int, body: bytes = b"", **headers: str) -> bytes:
 class Scripted:
     """Serves inside a `with`, on a free port of loopback; every connection has a thread."""
 
-    def __init__(self, answer: Callable[[Heard], bytes], *, takes_bodies: bool = True) -> None:
+    def __init__(
+        self, answer: Callable[[Heard], bytes | Iterable[bytes]], *, takes_bodies: bool = True
+    ) -> None:
         self.heard: list[Heard] = []
         self._answer = answer
         self._takes_bodies = takes_bodies
@@ -78,9 +81,10 @@ class Scripted:
             while heard := _heard(stream, self._takes_bodies):
                 self.heard.append(heard)
                 said = self._answer(heard)
-                line.sendall(said.removesuffix(HANG_UP).removesuffix(SILENCE))
-                if said.endswith(HANG_UP):
-                    return line.shutdown(socket.SHUT_RDWR)
+                for piece in (said,) if isinstance(said, bytes) else said:
+                    line.sendall(piece.removesuffix(HANG_UP).removesuffix(SILENCE))
+                    if piece.endswith(HANG_UP):
+                        return line.shutdown(socket.SHUT_RDWR)
         return None
 
 
