@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar
 
@@ -39,7 +40,7 @@ from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
 
 CHUNK = 1024 * 1024
-UNCACHED = {"skip_instance_cache": True, "use_listings_cache": False}
+UNCACHED = {"skip_instance_cache": True}
 MTIMES = ("mtime", "LastModified", "last_modified", "modified", "updated")
 ARCHIVES = frozenset({"zip", "tar", "libarchive"})
 T = TypeVar("T")
@@ -76,14 +77,20 @@ class FsspecMover:
 
     options = FsspecOptions
 
-    def __init__(self, place: Place, options: FsspecOptions, filesystem: FileSystem | None = None) -> None:
-        """Reach place. With a filesystem (see `filesystem_of`), names are the paths in it."""
+    def __init__(
+        self, place: Place, options: FsspecOptions, reach: Callable[[], FileSystem] | None = None
+    ) -> None:
+        """Reach place; by `reach` (see `filesystem_of`), if it is given: then names are paths as it has them."""
         self.powers = Powers(writing=False, replace=False)
         self._place = place
-        self._by_url = filesystem is None
+        self._by_url = reach is None
         self._secrets = _secrets_of(place, options.storage_options)
         self._worker = _Worker(max(options.timeout.total_seconds(), 0.001))
-        self._fs = filesystem or self._call(lambda: _reached(place, options.storage_options))
+        try:
+            self._fs = self._call(reach or (lambda: _reached(place, options.storage_options)))
+        except BaseException:
+            self.close()
+            raise
 
     def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
         """Write the bytes at name into target; as many as the place says there are."""
@@ -91,7 +98,7 @@ class FsspecMover:
         if facts.is_folder:
             raise Permanent(f"get: {name!r} is a folder", where=str(self._place))
         with _on_our_side(target):
-            file = target.open("wb")
+            file = target.open("wb", buffering=0)
         with file:
             size = self._copy(name, file, target, progress)
         if size != facts.size:
@@ -153,18 +160,18 @@ class FsspecMover:
     def _only_reads(self) -> NoReturn:
         raise Misconfigured(f"{self._place.scheme} is for reading here", where=str(self._place))
 
-    def _copy(self, name: str, file: BinaryIO, target: Path, progress: Progress) -> int:
+    def _copy(self, name: str, file: FileIO, target: Path, progress: Progress) -> int:
         path = self._path(name)
         source = self._call(lambda: self._fs.open(path, "rb"))
         size = 0
         while piece := self._call(lambda: source.read(CHUNK)):
+            left = memoryview(piece)
             with _on_our_side(target):
-                file.write(piece)
+                while left:
+                    left = left[file.write(left) :]
             size += len(piece)
             progress(len(piece))
         self._call(source.close)
-        with _on_our_side(target):
-            file.flush()
         return size
 
     def _facts(self, name: str) -> Facts:
@@ -222,11 +229,12 @@ FAILURES: tuple[tuple[type[Exception], type[MoverError]], ...] = (
 
 def filesystem_of(
     text: str, schemes: Collection[str], storage_options: Mapping[str, object] | None = None
-) -> FileSystem:
-    """The file system that a message's JSON describes (`AbstractFileSystem.to_json`), if it is one of schemes.
+) -> Callable[[], FileSystem]:
+    """What reaches the file system of a message (JSON, `AbstractFileSystem.to_json`), if it is one of schemes.
 
     Only the class that fsspec itself has for a scheme is made, never one that the message names; the same holds
-    for file systems inside it. Raises Misconfigured for anything else, and for JSON that describes none.
+    for file systems inside it. `storage_options` adds what a message must not hold: the secrets.
+    Raises Misconfigured for anything else, and for JSON that describes none.
     """
     try:
         told = json.loads(text)
@@ -236,11 +244,7 @@ def filesystem_of(
         raise Misconfigured("the message describes no file system")
     _refuse_strangers(told, frozenset(schemes))
     described = {**told, **(storage_options or {}), **UNCACHED}
-    try:
-        made: FileSystem = fsspec.AbstractFileSystem.from_dict(described)
-    except (ImportError, ValueError, TypeError) as error:
-        raise Misconfigured(f"the file system can't be made ({type(error).__name__})") from None
-    return made
+    return lambda: _made(lambda: fsspec.AbstractFileSystem.from_dict(described))
 
 
 def _refuse_strangers(told: object, schemes: frozenset[str]) -> None:
@@ -283,15 +287,23 @@ def _reached(place: Place, storage_options: Mapping[str, object]) -> FileSystem:
     login: dict[str, object] = {"username": place.user} if place.user else {}
     if place.password:
         login["password"] = place.password.get_secret_value()
-    try:
+
+    def make() -> FileSystem:
         made = get_filesystem_class(place.scheme)
         told = {**made._get_kwargs_from_urls(str(place)), **login, **storage_options, **UNCACHED}
         reached: FileSystem = made(**told)
+        return reached
+
+    return _made(make)
+
+
+def _made(make: Callable[[], FileSystem]) -> FileSystem:
+    try:
+        return make()
     except (ImportError, ValueError, TypeError) as error:
         raise Misconfigured(
-            f"fsspec can't reach it ({type(error).__name__}); see its `storage_options`"
+            f"fsspec can't reach it ({type(error).__name__}); see `storage_options`"
         ) from None
-    return reached
 
 
 def _facts_of(name: str, told: Mapping[str, Any]) -> Facts:
@@ -326,8 +338,17 @@ def _last(name: str) -> str:
 
 def _secrets_of(place: Place, storage_options: Mapping[str, object]) -> frozenset[str]:
     """Every text that no error may show."""
-    told = {value for value in storage_options.values() if isinstance(value, str) and len(value) > 3}
-    return frozenset(told | ({place.password.get_secret_value()} if place.password else set()) - {""})
+    password = place.password.get_secret_value() if place.password else ""
+    return frozenset(text for text in (password, *_texts(storage_options)) if len(text) > 3)
+
+
+def _texts(told: object) -> Iterator[str]:
+    if isinstance(told, str):
+        yield told
+    for each in (
+        told.values() if isinstance(told, Mapping) else told if isinstance(told, list | tuple) else ()
+    ):
+        yield from _texts(each)
 
 
 @contextmanager
