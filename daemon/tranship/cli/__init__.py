@@ -3,7 +3,7 @@
 import typer
 
 from tranship import __version__
-from tranship.cli import check, demo, process, request, status
+from tranship.cli import check, demo, process, request, status, trace
 
 app = typer.Typer(
     name="tranship",
@@ -17,6 +17,7 @@ app.command("client")(process.client)
 app.command("check")(check.check)
 app.add_typer(request.app, name="request")
 app.command("status")(status.status)
+app.command("trace")(trace.trace)
 app.command("demo")(demo.demo)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,9 +42,21 @@ def status(
 
 
 def _seen(file: Path) -> tuple[Survey, dict[str, Any] | None]:
-    try:
-        journal = file if _is_journal(file) else Path(load(file).config.journal)
+    with explained():
+        journal = journal_of(file)
         return survey(journal), posted(Path(f"{journal}.health"), time.time())
+
+
+def journal_of(file: Path) -> Path:
+    """The journal that file is, or that the configuration file names. Raises ConfigError."""
+    return file if _is_journal(file) else Path(load(file).config.journal)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Known errors are one line and exit code 1."""
+    try:
+        yield
     except (ConfigError, JournalError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

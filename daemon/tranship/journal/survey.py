@@ -1,7 +1,8 @@
 """Counting what a journal says, from another process: read only, beside the one that writes."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,74 @@ _REASONS = {
 
 def survey(path: Path) -> Survey:
     """Count what the journal at path says. Raises JournalError if it is none."""
+    with _reading(path) as db:
+        kind = _kind(db)
+        queries = _SERVER if kind == "server" else _CLIENT
+        counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
+        chains = sorted({chain for count in counts.values() for chain in count})
+        rows = [Row(chain, {column: counts[column].get(chain, 0) for column in queries}) for chain in chains]
+        reasons = [str(row[0]) for row in db.execute(_REASONS[kind])]
+        return Survey(str(path), kind, list(queries), rows, reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One step of one file, as a journal has it; at in seconds since the epoch."""
+
+    at: float
+    step: str
+    chain: str
+    file: str
+    told: str
+
+
+_TRACES = {
+    "server": (
+        "SELECT detected, 'detected', chain, path, size || ' bytes' FROM announcements WHERE uid=:name OR path=:name",
+        "SELECT announced, 'announced', chain, path, topic || ' number ' || seq || ', ' || checksum"
+        " FROM announcements WHERE uid=:name OR path=:name",
+        "SELECT acknowledged, 'acknowledged', chain, path, '' FROM announcements"
+        " WHERE acknowledged IS NOT NULL AND (uid=:name OR path=:name)",
+        "SELECT requested, 'requested', chain, path, 'to ' || destination || ', attempt ' || attempts FROM transfers"
+        " WHERE path=:name OR path IN (SELECT path FROM announcements WHERE uid=:name)",
+        "SELECT moved, CASE state WHEN 'done' THEN 'moved' ELSE state END, chain, path,"
+        " CASE state WHEN 'done' THEN 'to ' || landed ELSE reason END FROM transfers"
+        " WHERE moved IS NOT NULL AND (path=:name OR path IN (SELECT path FROM announcements WHERE uid=:name))",
+        "SELECT due, 'to be deleted', chain, path, '' FROM deletions"
+        " WHERE path=:name OR path IN (SELECT path FROM announcements WHERE uid=:name)",
+    ),
+    "client": (
+        "SELECT wanted, 'wanted', chain, path, 'of ' || request_address FROM jobs WHERE uid=:name OR path=:name",
+        "SELECT requested, 'requested', chain, path, '' FROM jobs"
+        " WHERE requested IS NOT NULL AND (uid=:name OR path=:name)",
+        "SELECT delivered, 'verified', chain, path, 'at ' || destination FROM jobs"
+        " WHERE delivered IS NOT NULL AND (uid=:name OR path=:name)",
+        "SELECT published, CASE reason WHEN '' THEN 'published' ELSE 'done' END, chain, path, reason FROM jobs"
+        " WHERE published IS NOT NULL AND (uid=:name OR path=:name)",
+        "SELECT due, CASE state WHEN 'wanted' THEN 'due again' ELSE state END, chain, path,"
+        " 'attempt ' || attempts || ': ' || reason FROM jobs"
+        " WHERE attempts>0 AND state<>'done' AND (uid=:name OR path=:name)",
+    ),
+}
+
+
+def trace(path: Path, name: str) -> list[Passage]:
+    """The steps that the journal at path has of the file called name (or with that full path), oldest first.
+
+    Raises JournalError if it is none.
+    """
+    with _reading(path) as db:
+        passages = [
+            Passage(row[0], row[1], row[2], row[3], row[4] or "")
+            for query in _TRACES[_kind(db)]
+            for row in db.execute(query, {"name": name})
+        ]
+    return sorted(passages, key=lambda passage: passage.at)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The journal at path, to read. Raises JournalError."""
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
     except sqlite3.Error as error:
@@ -60,14 +129,12 @@ def survey(path: Path) -> Survey:
     try:
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
             raise JournalError(f"{path}: is no journal of Tranship")
-        kind = str(db.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0])
-        queries = _SERVER if kind == "server" else _CLIENT
-        counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
-        chains = sorted({chain for count in counts.values() for chain in count})
-        rows = [Row(chain, {column: counts[column].get(chain, 0) for column in queries}) for chain in chains]
-        reasons = [str(row[0]) for row in db.execute(_REASONS[kind])]
-        return Survey(str(path), kind, list(queries), rows, reasons)
+        yield db
     except sqlite3.Error as error:
-        raise JournalError(f"{path}: {error}") from error
+        raise JournalError(f"{path}: {error}; has the process run yet?") from error
     finally:
         db.close()
+
+
+def _kind(db: sqlite3.Connection) -> str:
+    return str(db.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0])

@@ -1,0 +1,43 @@
+"""`tranship trace FILE`: the way of one file, step by step, from the journals."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tranship.cli.status import explained, journal_of
+from tranship.journal.survey import trace as passages_of
+
+
+def trace(
+    name: Annotated[
+        str, typer.Argument(help="The file's name, or its full path at the server.", show_default=False)
+    ],
+    files: Annotated[list[Path], typer.Argument(help="Configurations, or journals.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what happened to a file: each step with its time and what is known of it."""
+    with explained():
+        journals = [journal_of(file) for file in files]
+        found = sorted(
+            ((passage, str(journal)) for journal in journals for passage in passages_of(journal, name)),
+            key=lambda pair: pair[0].at,
+        )
+    if as_json:
+        typer.echo(json.dumps([{**asdict(passage), "journal": journal} for passage, journal in found]))
+    elif found:
+        table = Table()
+        for column in ("time (UTC)", "step", "chain", "file", "what is known"):
+            table.add_column(column, overflow="fold")
+        for passage, _ in found:
+            at = datetime.fromtimestamp(passage.at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+            table.add_row(at, passage.step, passage.chain, passage.file, passage.told)
+        Console().print(table)
+    if not found:
+        typer.echo(f"{name}: unknown to {', '.join(map(str, journals))}", err=True)
+        raise typer.Exit(1)
