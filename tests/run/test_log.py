@@ -132,9 +132,10 @@ def test_no_password_passes_in_any_part_of_a_record(logger, kept):
     except OSError:
         logger.exception("moving to %s: %s", url, {"to": url}, extra={"place": url}, stack_info=True)
     logger.warning("%d files", "wrong argument", extra={"place": url})
+    logger.warning("sftp://me:pl4nted@host/in", stack_info=True, extra={"place": ""})  # the stack shows this
     text = "\n".join(kept.lines)
     assert "pl4nted" not in text
-    assert text.count("sftp://me:***@host/in") == 5
+    assert text.count("sftp://me:***@host/in") == 7
     assert "Traceback" in text
     assert "wrong argument" in text
 

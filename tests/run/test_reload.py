@@ -128,7 +128,7 @@ def test_a_file_in_the_middle_of_being_saved_is_left_to_rest(tmp_path):
 
     async def save_slowly() -> None:
         with file.open("w") as writer:
-            for _ in range(10):
+            for _ in range(30):
                 writer.write("x")
                 writer.flush()
                 await asyncio.sleep(0.03)  # a slow writer, not a wait
@@ -142,7 +142,7 @@ def test_a_file_in_the_middle_of_being_saved_is_left_to_rest(tmp_path):
                 return source.load()
         raise AssertionError
 
-    assert asyncio.run(asyncio.wait_for(first_reload(), 20)) == "xxxxxxxxxxwhole"
+    assert asyncio.run(asyncio.wait_for(first_reload(), 20)) == "x" * 30 + "whole"
 
 
 def test_requests_without_end_do_not_put_it_off_for_ever(tmp_path):
@@ -181,3 +181,18 @@ def test_same_size_same_mtime_other_content_is_seen(tmp_path):
     assert source.changed()
     assert source.load() == "two"
     assert not source.changed()
+
+
+def test_a_swapped_folder_above_a_symlink_is_seen(tmp_path):
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "conf").write_text(version)
+    (tmp_path / "data").symlink_to("1")
+    file = tmp_path / "conf"
+    file.symlink_to("data/conf")
+    source = Source(file.read_text, [file])
+    assert source.load() == "1"
+    (tmp_path / "fresh").symlink_to("2")
+    (tmp_path / "fresh").replace(tmp_path / "data")
+    assert source.changed()
+    assert source.load() == "2"

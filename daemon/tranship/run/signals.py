@@ -26,7 +26,9 @@ class Asked:
 def heard(asked: Asked) -> Iterator[None]:
     """Set asked by signals while inside. In the main thread, inside a running event loop.
 
-    The second signal to stop ends the process at once, with 128 + its number, blocked or not.
+    The second signal to stop ends the process at once, with 128 + its number, the loop blocked or not. (To a
+    blocked loop, two that come in the very same moment may count as one: the kernel may give the second to another
+    thread, which wakes nobody up.)
     """
     loop = asyncio.get_running_loop()
     impatience = _Impatience(asked)
