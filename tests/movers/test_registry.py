@@ -32,6 +32,14 @@ def test_an_unknown_scheme_names_the_known_ones() -> None:
         mover_class("gopher")
 
 
+def test_fsspec_is_the_fall_back_for_what_it_knows() -> None:
+    assert mover_class("gs").options is not mover_class("sftp").options
+    assert mover_class("gs") is mover_class("github")
+    assert "fsspec" not in known_schemes()
+    with pytest.raises(Misconfigured):
+        mover_class("fsspec")
+
+
 def test_a_missing_library_is_told_with_the_command_that_installs_it() -> None:
     script = """
 import sys
