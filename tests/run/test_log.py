@@ -125,14 +125,14 @@ def test_hostile_text_costs_no_time():
 
 def test_no_password_passes_in_any_part_of_a_record(logger, kept):
     kept.addFilter(Redacting())
-    kept.setFormatter(logging.Formatter("%(message)s %(place)s"))
+    kept.setFormatter(logging.Formatter("%(message)s %(place)s", defaults={"place": ""}))
     url = "sftp://me:pl4nted@host/in"
     try:
         raise OSError(f"can't reach {url}")
     except OSError:
         logger.exception("moving to %s: %s", url, {"to": url}, extra={"place": url}, stack_info=True)
     logger.warning("%d files", "wrong argument", extra={"place": url})
-    logger.warning("sftp://me:pl4nted@host/in", stack_info=True, extra={"place": ""})  # the stack shows this
+    logger.warning("sftp://me:pl4nted@host/in", stack_info=True)  # the stack shows this line
     text = "\n".join(kept.lines)
     assert "pl4nted" not in text
     assert text.count("sftp://me:***@host/in") == 7
