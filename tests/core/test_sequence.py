@@ -66,3 +66,17 @@ def test_contiguous_never_claims_what_was_not_heard(start: int, events: list[tup
         sequence.replayed(before + 1)
         assert sequence.contiguous > before
     assert sequence.contiguous == said
+
+
+def test_numbers_that_a_power_cut_took_from_the_server_are_heard_anew() -> None:
+    heard = Sequence(100)
+    heard.set_back(90)
+    assert not heard.gap
+    heard.heard(92)
+    assert (heard.contiguous, heard.gap) == (90, True)
+
+
+def test_a_new_life_with_the_same_numbers_changes_nothing() -> None:
+    heard = Sequence(100)
+    heard.set_back(105)
+    assert (heard.contiguous, heard.gap) == (100, False)

@@ -46,6 +46,12 @@ class Sequence:
             self.head = number
             self.run = number + 1
 
+    def set_back(self, number: int) -> None:
+        """The server has begun a new life with this as its last number; a power cut may have cost it higher ones."""
+        if number < self.contiguous:
+            self.contiguous = self.head = number
+            self.run = number + 1
+
     def replayed(self, upto: int) -> None:
         """A replay has brought everything from contiguous up to this number."""
         self.contiguous = max(self.contiguous, upto)

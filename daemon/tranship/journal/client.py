@@ -1,5 +1,6 @@
 """The client's records: which deliveries it owes, how far each has come, and what it has heard of each server."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,17 +101,19 @@ class Retry:
     """An attempt that failed, and what follows.
 
     state "wanted": again, when due (seconds since the epoch); "dead": given up; "superseded": a newer version comes.
+    offer: whose answer that is; what it will never deliver, another may. None: it is final, whoever offers it.
     """
 
     job: int
     reason: str
     state: str
     due: float = 0.0
+    offer: "Source | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Another server that offers the same delivery."""
+    """A server that offers a delivery, and its announcement."""
 
     request_address: str
     many: bool
@@ -159,21 +162,28 @@ class ClientBook:
             verdicts = [_want(db, new) for new in offered]
             db.executemany(
                 "INSERT INTO cursors VALUES (?,?,?,?,?) ON CONFLICT (chain, server, topic)"
-                " DO UPDATE SET seq=max(seq, excluded.seq), request_address=excluded.request_address",
+                " DO UPDATE SET seq=excluded.seq, request_address=excluded.request_address",
                 [(c.chain, c.server, c.topic, c.seq, c.request_address) for c in cursors],
             )
             return verdicts
 
         return await self._do(act)
 
-    async def waiting(self, chain: str, now: float, limit: int) -> tuple[list[Job], float | None]:
-        """Deliveries that are owed and due, new ones before retries; and when the next one will be due."""
+    async def waiting(
+        self, chain: str, now: float, *, horizon: float, limit: int, busy: Sequence[str] = ()
+    ) -> tuple[list[Job], float | None]:
+        """Deliveries that are owed and due, new ones before retries; and when the next one will be due.
+
+        Not those of the request addresses that are busy. Nothing is ever put off by more than horizon (seconds):
+        what is due later still was put off before the clock was put back, and is due.
+        """
 
         def act(db: sqlite3.Connection) -> tuple[list[Job], float | None]:
             rows = db.execute(
-                f"SELECT {_JOB} FROM jobs WHERE chain=? AND state='wanted' AND due<=?"
+                f"SELECT {_JOB} FROM jobs WHERE chain=? AND state='wanted' AND (due<=? OR due>?)"
+                " AND request_address NOT IN (SELECT value FROM json_each(?))"
                 " ORDER BY attempts>0, due, id LIMIT ?",
-                (chain, now, limit),
+                (chain, now, now + horizon, json.dumps(list(busy)), limit),
             ).fetchall()
             following = db.execute(
                 "SELECT min(due) FROM jobs WHERE chain=? AND state='wanted' AND due>?", (chain, now)
@@ -210,8 +220,16 @@ class ClientBook:
 
     async def failed(self, retries: Sequence[Retry]) -> None:
         """Record attempts that failed."""
-        rows = [(r.state, r.reason, r.due, r.job) for r in retries]
-        await self._do(many("UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1 WHERE id=?", rows))
+
+        def act(db: sqlite3.Connection) -> None:
+            for retry in retries:
+                state = retry.state if retry.offer is None else _after(db, retry, retry.offer)
+                db.execute(
+                    "UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1 WHERE id=?",
+                    (state, retry.reason, retry.due, retry.job),
+                )
+
+        await self._do(act)
 
     async def hasten(self, chain: str, now: float) -> None:
         """Make all retries of chain due now: whom they wait for is back."""
@@ -282,15 +300,58 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
     job = Job(number, new)
     if state == "done":
         return Verdict.DONE, job, published or delivered
-    if address == new.request_address:
-        return Verdict.KNOWN, job, None
-    db.execute(
-        "INSERT OR REPLACE INTO sources VALUES (?,?,?,?)", (number, new.request_address, new.many, new.frame)
-    )
-    if state == "dead":  # somebody else has it: a new chance
-        db.execute("UPDATE jobs SET state='wanted', due=?, attempts=0 WHERE id=?", (new.wanted, number))
+    own = address == new.request_address
+    if own:  # announced anew, perhaps, as it is now: that is what is to be asked for
+        known = db.execute("UPDATE jobs SET frame=? WHERE id=? AND frame<>?", (new.frame, number, new.frame))
+        if not known.rowcount:
+            return Verdict.KNOWN, job, None
+    else:
+        db.execute(
+            "INSERT OR REPLACE INTO sources VALUES (?,?,?,?)",
+            (number, new.request_address, new.many, new.frame),
+        )
+    if state == "dead" or (own and state == "superseded"):  # a new chance
+        db.execute(
+            "UPDATE jobs SET state='wanted', wanted=?, due=?, attempts=0 WHERE id=?",
+            (new.wanted, new.due, number),
+        )
         return Verdict.NEW, job, None
-    return Verdict.SOURCE, job, None
+    return Verdict.KNOWN if own else Verdict.SOURCE, job, None
+
+
+def _after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:
+    """The state of a job after offer has failed: it is over only when nobody else offers it, nor offer anew."""
+    if retry.state == "wanted":
+        return "wanted"
+    own = db.execute("SELECT request_address, frame FROM jobs WHERE id=?", (retry.job,)).fetchone()
+    others = {
+        row[0]: Source(row[0], bool(row[1]), row[2])
+        for row in db.execute("SELECT request_address, many, frame FROM sources WHERE job=?", (retry.job,))
+    }
+    if offer.request_address == own[0]:
+        anew = own[1] != offer.frame
+    else:
+        anew = others.get(offer.request_address, offer).frame != offer.frame
+    if anew:
+        return "wanted"
+    if retry.state == "superseded":  # an old version must not come after the new one
+        return retry.state
+    if offer.request_address != own[0]:
+        _drop(db, retry.job, offer)
+        return "wanted"
+    if not others:
+        return retry.state
+    other = next(iter(others.values()))
+    _drop(db, retry.job, other)
+    db.execute(
+        "UPDATE jobs SET request_address=?, many=?, frame=? WHERE id=?",
+        (other.request_address, other.many, other.frame, retry.job),
+    )
+    return "wanted"
+
+
+def _drop(db: sqlite3.Connection, job: int, source: Source) -> None:
+    db.execute("DELETE FROM sources WHERE job=? AND request_address=?", (job, source.request_address))
 
 
 def _earlier(

@@ -7,6 +7,7 @@ attempt is tried again, new files first, by another server if several offer the 
 """
 
 import asyncio
+import contextlib
 import os
 import uuid
 from collections import OrderedDict
@@ -50,6 +51,9 @@ MARGIN = 10.0
 
 LEASE = 30.0
 """Seconds that another client is given to finish what it said it has under way."""
+
+LINED_UP = 1000
+"""New deliveries that wait in memory per provider; more of them wait in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class _Asked:
     job: Job
     announcement: Message
     place: Place
-    address: str
+    offer: Source
     asker: Asker
     at: float
 
@@ -123,6 +127,15 @@ class _Arrived:
 
     asked: _Asked
     reply: Reply
+
+
+@dataclass(slots=True)
+class _Provider:
+    """A request address: what is new there, and how much is under way. A silent one holds up no other."""
+
+    fresh: Waiting[tuple[Job, Announcement]]
+    room: asyncio.Event
+    under_way: int = 0
 
 
 class _Chain:
@@ -138,11 +151,14 @@ class _Chain:
         self._draining = False
         self._idle = asyncio.Event()
         self._tasks: asyncio.TaskGroup
-        self._fresh: Waiting[tuple[Job, Announcement]] = Waiting()
+        self._providers: dict[str, _Provider] = {}
         self._taken: set[int] = set()
+        self._mistrusted: set[int] = set()
         self._asked: dict[str, _Asked] = {}
-        self._room = asyncio.Event()
         self._due = asyncio.Event()
+        self._left_over = False
+        longest = around.policy.longest, timedelta(seconds=LEASE), options.processing_delay
+        self._horizon = max(longest).total_seconds() + 1.0
         self._askers: dict[tuple[str, bool], Asker] = {}
         self._numbers: dict[tuple[str, str], Numbers] = {}
         self._firsts: dict[str, float] = {}
@@ -155,11 +171,10 @@ class _Chain:
     async def run(self) -> None:
         """Work until cancelled."""
         bus, options, clock = self._around.bus, self.options, self._around.clock
-        for state in (self._asked, self._askers, self._pages, self._beats):
+        for state in (self._asked, self._askers, self._pages, self._beats, self._numbers, self._providers):
             state.clear()
-        self._taken.clear()
-        self._replaying.clear()
-        self._fresh = Waiting()
+        for ids in (self._taken, self._mistrusted, self._replaying):
+            ids.clear()
         addresses = [provider.address for provider in options.providers]
         self._firsts = await self._around.book.firsts(self.name, addresses, clock.now())
         for cursor in await self._around.book.cursors(self.name):
@@ -174,7 +189,7 @@ class _Chain:
                 self.started.set()
                 await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
                 await self._publish_again()
-                for part in (self._listen, self._request_new, self._request_due, self._watch_beats):
+                for part in (self._listen, self._request_due, self._watch_beats):
                     self._tasks.create_task(part())
                 if options.heartbeat:
                     self._tasks.create_task(self._beat(options.heartbeat))
@@ -188,9 +203,14 @@ class _Chain:
     async def drain(self) -> None:
         """Ask for nothing new; wait until what was asked for is answered and published."""
         self._draining = True
-        if self._taken:
+        if self._under_way:
             self._idle.clear()
             await self._idle.wait()
+
+    @property
+    def _under_way(self) -> int:
+        """How many deliveries were asked for; the others wait in the journal too."""
+        return len(self._taken) - sum(len(provider.fresh) for provider in self._providers.values())
 
     # hear -> want
 
@@ -229,17 +249,23 @@ class _Chain:
             if verdict is Verdict.NEW and reason:
                 hopeless.append(Retry(job.id, reason, "dead"))
                 self._around.story.tell(Step.FAILED, job.new.path, self.name, reason=reason)
-            elif verdict is Verdict.NEW and not self.options.processing_delay:
-                self._taken.add(job.id)
-                self._fresh.put([(job, announcement)])
+            elif verdict is Verdict.NEW:
+                self._line_up(job, announcement)
             elif verdict is Verdict.DONE:
                 self._skip(announcement, job, before)
         if hopeless:
             await self._around.book.failed(hopeless)
-        self._due.set()
-        self._report(0)
         for key, cursor in cursors.items():
             self._mind_gap(*key, cursor.request_address)
+
+    def _line_up(self, job: Job, announcement: Announcement) -> None:
+        """Have job asked for at once, or leave it to the journal."""
+        provider = self._provider(announcement.request_address)
+        if self._draining or self.options.processing_delay or len(provider.fresh) >= LINED_UP:
+            self._due.set()
+        else:
+            self._taken.add(job.id)
+            provider.fresh.put([(job, announcement)])
 
     def _offer(self, announcement: Announcement, now: float) -> tuple[NewJob, str]:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
@@ -268,6 +294,7 @@ class _Chain:
         try:
             url = str(fill_in(template, message.dated)) if "{" in template else template
             place = Place.parse(url)
+            url.encode()
         except KeyError as error:
             return "", f"destination {template} needs {error}, which the announcement lacks"
         except (ValueError, TypeError, MoverError) as error:
@@ -310,20 +337,24 @@ class _Chain:
         if beats is not None:
             beats.beat(self._around.clock.monotonic(), min_interval(heard.message))
             self._around.health.recover(f"{self.name} {heard.provider}", self._around.clock.monotonic())
-        life = life_of(heard.message)
-        if life and self._lives.setdefault(heard.provider, life) != life:
-            self._lives[heard.provider] = life
-            await self._ask_anew()
-        for head in heads_of(heard.message):
+        life, heads = life_of(heard.message), heads_of(heard.message)
+        before = self._lives.get(heard.provider)
+        self._lives[heard.provider] = life
+        if before and life != before:
+            await self._ask_anew({head.request_address for head in heads})
+        for head in heads:
             if head.seq and self._concerns(heard.provider, head):
                 numbers = self._numbers.setdefault((head.server, head.topic), Numbers(0))
+                if life != before:
+                    numbers.set_back(head.seq)
                 numbers.told_head(head.seq)
                 self._mind_gap(head.server, head.topic, head.request_address, heard.provider)
 
-    async def _ask_anew(self) -> None:
+    async def _ask_anew(self, addresses: set[str]) -> None:
         """A server has begun a new life: it knows nothing of the requests that its old one was given."""
         for ticket, asked in list(self._asked.items()):
-            asked.asker.keep_waiting(ticket, 0.0)
+            if asked.offer.request_address in addresses:
+                asked.asker.keep_waiting(ticket, 0.0)
         await self._around.book.hasten(self.name, self._around.clock.now())
         self._due.set()
 
@@ -362,6 +393,8 @@ class _Chain:
                 await self._want(announcements, cursor)
                 brought += len(announcements)
                 since = page.last
+                if not page.more:
+                    break  # that was all there is, whatever a head may have said
         finally:
             self._replaying.discard((server, topic))
         if brought:
@@ -383,60 +416,70 @@ class _Chain:
 
     # request
 
-    async def _request_new(self) -> None:
+    async def _request_new(self, provider: _Provider) -> None:
         while True:
-            await self._has_room()
-            for job, announcement in await self._fresh.take(self._free, 1 << 30):
-                await self._ask(job, announcement.message, Source(job.new.request_address, job.new.many, b""))
+            while self._is_full(provider) or self._draining:
+                provider.room.clear()
+                await provider.room.wait()
+            free = self.options.in_flight - provider.under_way
+            for job, announcement in await provider.fresh.take(free, 1 << 30):
+                await self._ask(job, announcement.message, _own_offer(job))
 
     async def _request_due(self) -> None:
         """Ask for what is owed and due, but for what is asked for already. New files have gone first."""
         while True:
             self._due.clear()
             now = self._around.clock.now()
+            busy = [address for address, provider in self._providers.items() if self._is_full(provider)]
             jobs, following = await self._around.book.waiting(
-                self.name, now, self.options.in_flight + len(self._taken)
+                self.name,
+                now,
+                horizon=self._horizon,
+                limit=self.options.in_flight + len(self._taken),
+                busy=busy,
             )
             due = [job for job in jobs if job.id not in self._taken]
-            sources = await self._around.book.sources([job.id for job in due if job.attempts])
-            for job in due:
-                await self._has_room()
-                if job.id not in self._taken:
-                    self._taken.add(job.id)
-                    await self._ask_due(job, sources.get(job.id, []))
-            if not due:
-                try:
-                    async with asyncio.timeout(
-                        None if following is None else max(0.01, following - self._around.clock.now())
-                    ):
+            self._left_over = bool(due or busy)
+            if not await self._ask_due(due):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if following is None else max(0.01, following - now)):
                         await self._due.wait()
-                except TimeoutError:
-                    pass
 
-    async def _ask_due(self, job: Job, others: list[Source]) -> None:
-        offers = [Source(job.new.request_address, job.new.many, job.new.frame), *others]
-        offer = offers[job.attempts % len(offers)]
-        await self._ask(job, decode_whole(offer.frame), offer)
+    async def _ask_due(self, due: Sequence[Job]) -> int:
+        """Ask for those of due whose provider has room; how many these are."""
+        count = 0
+        sources = await self._around.book.sources([job.id for job in due if job.attempts])
+        for job in due:
+            offers = [_own_offer(job), *sources.get(job.id, [])]
+            offer = offers[job.attempts % len(offers)]
+            free = not self._draining and not self._is_full(self._provider(offer.request_address))
+            if free and job.id not in self._taken:
+                self._taken.add(job.id)
+                count += 1
+                await self._ask(job, decode_whole(offer.frame), offer)
+        return count
 
     async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
         destination, reason = self._destination(announcement)
         if reason:
-            await self._fail([(job, Reply(None, failure=Failure.PERMANENT, reason=reason))])
+            await self._fail([(job, offer, Reply(None, failure=Failure.PERMANENT, reason=reason))])
             return
         place = Place.parse(destination)
         try:
             await self._make_folder(place)
         except OSError as error:
             told = f"{place}: can't make the folder: {error.strerror}"
-            await self._fail([(job, Reply(None, failure=Failure.TEMPORARY, reason=told))])
+            await self._fail([(job, offer, _temporarily(told))])
             return
         ticket = self._ticket(f"{job.id}.{job.attempts}")
         extra = {"backup_targets": list(self.options.backup_targets)} if self.options.backup_targets else {}
         login = _quoted(self._login) if offer.many else self._login  # old peers don't unquote
-        request = requests(announcement, destination, login, ticket, extra)
+        facts = {"id": ticket, **({"again": True} if job.id in self._mistrusted else {})}
+        request = requests(announcement, destination, login, facts, extra)
         asker = self._asker(offer.request_address, many=offer.many)
         at = self._around.clock.now()
-        self._asked[ticket] = _Asked(job, announcement, place, offer.request_address, asker, at)
+        self._asked[ticket] = _Asked(job, announcement, place, offer, asker, at)
+        self._provider(offer.request_address).under_way += 1
         self._publisher.tell([request.public])
         asker.ask(request.private, ticket, self.options.transfer_req_timeout.total_seconds())
         self._around.story.tell(
@@ -454,14 +497,15 @@ class _Chain:
             if len(self._folders) > 1000:
                 self._folders.popitem(last=False)
 
-    @property
-    def _free(self) -> int:
-        return self.options.in_flight - len(self._asked)
+    def _is_full(self, provider: _Provider) -> bool:
+        return provider.under_way >= self.options.in_flight
 
-    async def _has_room(self) -> None:
-        while self._free <= 0 or self._draining:
-            self._room.clear()
-            await self._room.wait()
+    def _provider(self, address: str) -> _Provider:
+        provider = self._providers.get(address)
+        if provider is None:
+            provider = self._providers[address] = _Provider(Waiting(), asyncio.Event())
+            self._tasks.create_task(self._request_new(provider))
+        return provider
 
     def _asker(self, address: str, *, many: bool) -> Asker:
         asker = self._askers.get((address, many))
@@ -479,14 +523,14 @@ class _Chain:
     async def _collect(self, asker: Asker) -> None:
         while True:
             small: list[_Arrived] = []
-            failed: list[tuple[Job, Reply]] = []
+            failed: list[tuple[Job, Source, Reply]] = []
             for answer in await asker.answered():
                 asked = self._answered(asker, answer)
                 if asked is None:
                     continue
                 told = read_reply(answer.message, self.options.transfer_req_timeout.total_seconds())
                 if told.data is None:
-                    failed.append((asked.job, told))
+                    failed.append((asked.job, asked.offer, told))
                 elif asked.job.new.size > LARGE:
                     self._tasks.create_task(self._finish([_Arrived(asked, told)]))
                 else:
@@ -500,24 +544,28 @@ class _Chain:
         """The request that answer ends; None if it ends none of a transfer."""
         if answer.message is not None and answer.message.type == "progress":
             asker.keep_waiting(answer.ticket, self.options.transfer_req_timeout.total_seconds())
+            self._around.health.progress(f"{self.name} publish", self._around.clock.monotonic(), done=0)
             return None
         page = self._pages.get(answer.ticket)
         if page is not None and not page.done():
             page.set_result(answer.message)
         asked = self._asked.pop(answer.ticket, None)
         if asked is not None:
-            self._room.set()
+            provider = self._providers[asked.offer.request_address]
+            provider.under_way -= 1
+            provider.room.set()
+            if self._left_over:
+                self._due.set()
         return asked
 
     async def _finish(self, arrived: Sequence[_Arrived]) -> None:
         """Verify what has arrived, write it down, and publish it."""
         reasons = await asyncio.to_thread(_verified, arrived)
         good = [(a, self._outgoing(a)) for a, reason in zip(arrived, reasons, strict=True) if not reason]
-        bad = [(a.asked.job, reason) for a, reason in zip(arrived, reasons, strict=True) if reason]
+        bad = [(a.asked, reason) for a, reason in zip(arrived, reasons, strict=True) if reason]
         if bad:
-            await self._fail(
-                [(job, Reply(None, failure=Failure.TEMPORARY, reason=reason)) for job, reason in bad]
-            )
+            self._mistrusted.update(asked.job.id for asked, _ in bad)
+            await self._fail([(a.job, a.offer, _temporarily(reason)) for a, reason in bad])
         now = self._around.clock.now()
         await self._around.book.delivered(
             [Delivered(a.asked.job.id, out.encode(), a.asked.at, now) for a, out in good]
@@ -525,6 +573,7 @@ class _Chain:
         self._publisher.tell([m for a, out in good for m in (acknowledgement(a.asked.announcement), out)])
         jobs = [a.asked.job.id for a, _ in good]
         await self._around.book.published(jobs, self._around.clock.now())
+        self._mistrusted.difference_update(jobs)
         for a, _ in good:
             job = a.asked.job
             self._around.story.tell(
@@ -536,7 +585,7 @@ class _Chain:
                 to=str(a.asked.place),
             )
         self._done_with(jobs)
-        self._report(len(jobs))
+        self._around.health.progress(f"{self.name} publish", self._around.clock.monotonic(), len(jobs))
         for sources in (await self._around.book.sources(jobs)).values():
             for source in sources:
                 self._acknowledge(source)
@@ -547,7 +596,11 @@ class _Chain:
         return local_message(
             asked.announcement.subject,
             told.type,
-            {**asked.announcement.data, **(told.data or {}), "request_address": asked.address},
+            {
+                **asked.announcement.data,
+                **(told.data or {}),
+                "request_address": asked.offer.request_address,
+            },
             place=place,
             local=_is_here(place),
             identity=f"{asked.job.id}-{asked.job.new.identity}",
@@ -574,32 +627,35 @@ class _Chain:
             message, ticket, self.options.req_timeout.total_seconds()
         )
 
-    async def _fail(self, failed: Sequence[tuple[Job, Reply]]) -> None:
+    async def _fail(self, failed: Sequence[tuple[Job, Source, Reply]]) -> None:
         """Record attempts that failed: tried again later, or given up."""
         now, policy = self._around.clock.now(), self._around.policy
         retries = []
-        for job, told in failed:
+        for job, offer, told in failed:
+            final = None
             match told.failure:
                 case Failure.SUPERSEDED:
                     state, step = "superseded", Step.SKIPPED
                 case Failure.PERMANENT | Failure.REFUSED:
                     state, step = "dead", Step.FAILED
                 case _ if policy.too_old(job.new.wanted, now):
-                    state, step = "dead", Step.FAILED
+                    state, step, final = "dead", Step.FAILED, job
                 case _:
                     state, step = "wanted", Step.RETRIED
             due = now + policy.wait(job.attempts + 1)
-            retries.append(Retry(job.id, told.reason, state, due))
+            retries.append(Retry(job.id, told.reason, state, due, None if final else offer))
             self._around.story.tell(
                 step, job.new.path, self.name, size=job.new.size, attempt=job.attempts + 1, reason=told.reason
             )
         await self._around.book.failed(retries)
-        self._done_with(job.id for job, _ in failed)
+        # An answer, if no good one: whoever waits is not stuck.
+        self._around.health.progress(f"{self.name} publish", self._around.clock.monotonic(), done=0)
+        self._done_with(job.id for job, _, _ in failed)
         self._due.set()
 
     def _done_with(self, jobs: Iterable[int]) -> None:
         self._taken.difference_update(jobs)
-        if not self._taken:
+        if not self._under_way:
             self._idle.set()
 
     # heartbeats, discovery
@@ -618,17 +674,20 @@ class _Chain:
         while True:
             await asyncio.sleep(1.0)
             now = self._around.clock.monotonic()
+            self._around.health.waiting(f"{self.name} publish", len(self._taken), now)
             for address, beats in self._beats.items():
                 if beats.missed(now):
                     beats.heard(now)
                     self._around.health.degrade(f"{self.name} {address}", "no heartbeat; connecting anew")
                     self._subscription.again(address)
 
-    def _report(self, done: int) -> None:
-        now = self._around.clock.monotonic()
-        if done:
-            self._around.health.progress(f"{self.name} publish", now, done)
-        self._around.health.waiting(f"{self.name} publish", len(self._taken), now)
+
+def _own_offer(job: Job) -> Source:
+    return Source(job.new.request_address, job.new.many, job.new.frame)
+
+
+def _temporarily(reason: str) -> Reply:
+    return Reply(None, failure=Failure.TEMPORARY, reason=reason)
 
 
 def _quoted(login: str) -> str:

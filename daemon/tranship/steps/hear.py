@@ -7,9 +7,11 @@ has done.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeGuard
 
 from tranship.core.values import Wanted
-from tranship.wire.contract import Heard
+from tranship.wire.contract import BusError, Heard, host_and_port
 from tranship.wire.messages import Message, files
 
 _FILE_TYPES = ("file", "dataset", "collection")
@@ -75,15 +77,15 @@ def announcement_of(message: Message) -> Announcement | None:
     """The announcement that message is, or None if it lacks what makes one."""
     data = message.fields
     address = data.get("request_address")
-    if not isinstance(address, str) or ":" not in address:
+    if not isinstance(address, str) or not _is_address(address):
         return None
     facts = data.get("tranship")
     ours = facts if isinstance(facts, dict) else {}
     server, seq = ours.get("server"), ours.get("seq")
-    if not (isinstance(server, str) and isinstance(seq, int)):
+    if not (isinstance(server, str) and _is_number(seq)):
         server, seq, ours = "", 0, {}
     wanted = tuple(_wanted(item, ours) for item in files(data) if "uid" in item and "uri" in item)
-    if not wanted or any(not _is_name(file.uid) for file in wanted):
+    if not wanted or any(not _is_name(file.uid) for file in wanted) or not _is_text(server, wanted):
         return None
     return Announcement(message, wanted, server, seq, address)
 
@@ -95,10 +97,35 @@ def _wanted(item: dict[str, object], facts: dict[str, object]) -> Wanted:
     return Wanted(
         str(item["uid"]),
         str(item["uri"]),
-        size if isinstance(size, int) else -1,
-        mtime if isinstance(mtime, int) else -1,
+        size if _is_number(size) else -1,
+        mtime if _is_number(mtime) else -1,
         checksum if isinstance(checksum, str) else "",
     )
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """Whether value is a number that a journal can hold."""
+    return isinstance(value, int) and 0 <= value < 1 << 63
+
+
+def _is_text(server: str, wanted: Iterable[Wanted]) -> bool:
+    """Whether all of it can be written down: JSON can say what is no valid Unicode."""
+    try:
+        "".join(
+            (server, *(text for file in wanted for text in (file.uid, file.path, file.checksum)))
+        ).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _is_address(address: str) -> bool:
+    try:
+        host_and_port(f"tcp://{address}")
+    except BusError:
+        return False
+    return True
 
 
 def _is_name(uid: str) -> bool:

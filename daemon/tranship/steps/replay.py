@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tranship.journal import Page, ServerBook
-from tranship.wire.contract import Question
+from tranship.wire.contract import BusError, Question, host_and_port
 from tranship.wire.messages import Message, Undecodable, compose, decode_whole
 
 PAGE = 500
+
+LARGEST = 1 << 63
+"""What a journal can't hold any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,19 @@ def heads_of(beat: Message) -> list[Head]:
     heads = []
     for head in facts["heads"]:
         match head:
-            case {"topic": str(topic), "seq": int(seq), "request_address": str(address)}:
+            case {"topic": str(topic), "seq": int(seq), "request_address": str(address)} if _can_be_asked(
+                topic, seq, address
+            ):
                 heads.append(Head(str(facts.get("server", "")), topic, seq, address))
     return heads
+
+
+def _can_be_asked(topic: str, seq: int, address: str) -> bool:
+    try:
+        host_and_port(f"tcp://{address}")
+    except BusError:
+        return False
+    return topic.split() == [topic] and 0 <= seq < LARGEST
 
 
 def life_of(beat: Message) -> str:
@@ -107,9 +120,11 @@ class Replay:
         echo: Mapping[str, Any] = {"v": 1, "id": facts.get("id")} if isinstance(facts, dict) else {"v": 1}
         limit = data.get("limit", PAGE)
         match data.get("since"):
-            case {"seq": int(seq)} if isinstance(limit, int) and limit > 0:
+            case {"seq": int(seq)} if isinstance(limit, int) and limit > 0 and abs(seq) < LARGEST:
                 page = await self.book.replay(self.topic, since=seq, limit=min(limit, PAGE))
-            case {"time": int(time) | float(time)} if isinstance(limit, int) and limit > 0:
+            case {"time": int(time) | float(time)} if (
+                isinstance(limit, int) and limit > 0 and abs(time) < LARGEST
+            ):
                 page = await self.book.replay(self.topic, at=time, limit=min(limit, PAGE))
             case _:
                 reason = 'a replay takes {"since": {"seq": number} or {"time": seconds}, "limit": number}'

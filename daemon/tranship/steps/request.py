@@ -46,12 +46,15 @@ class Requests:
 
 
 def requests(
-    announcement: Message, destination: str, login: str, ticket: str, extra: Mapping[str, Any]
+    announcement: Message, destination: str, login: str, about: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Requests:
-    """The request that announcement be moved to destination (URL without credentials), by login (user[:password])."""
+    """The request that announcement be moved to destination (URL without credentials), by login (user[:password]).
+
+    about: what is said of the request itself: its `id`; `again`, if it is to be moved even if it was before.
+    """
     data = {**announcement.data, **extra, "destination": destination}
     facts = data.get("tranship")
-    data["tranship"] = {**(facts if isinstance(facts, dict) else {"v": 1}), "id": ticket}
+    data["tranship"] = {**(facts if isinstance(facts, dict) else {"v": 1}), **about}
     public = compose(announcement.subject, "push", data)
     if not login:
         return Requests(public, public)

@@ -1,0 +1,128 @@
+"""What the client owes: who is asked when somebody can't deliver, and what becomes of an announcement made anew."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tranship.journal import CLIENT_SCHEMA, ClientBook, Cursor, Job, Journal, NewJob, Retry, Source, Verdict
+
+NOW = 1e9
+
+
+def offer(address: str = "a:1", frame: bytes = b"1", identity: str = "x", due: float = NOW) -> NewJob:
+    server, many = address.partition(":")[0], True
+    place = "file:///out/"
+    return NewJob(
+        *("c", identity, "f", "/in/f", 1, place, server, "/t", address, many, frame, NOW, NOW, due),
+    )
+
+
+def played(folder: Path, play: Callable[[ClientBook], Awaitable[None]]) -> None:
+    async def main() -> None:
+        journal = Journal.open(folder / "j", CLIENT_SCHEMA)
+        try:
+            await play(ClientBook(journal))
+        finally:
+            journal.close()
+
+    asyncio.run(main())
+
+
+async def waiting(book: ClientBook, now: float = NOW, **more: list[str]) -> list[Job]:
+    return (await book.waiting("c", now, horizon=300.0, limit=10, **more))[0]
+
+
+def source(new: NewJob) -> Source:
+    return Source(new.request_address, new.many, new.frame)
+
+
+def test_what_one_server_refuses_is_owed_as_long_as_another_offers_it(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        first, second = offer("a:1"), offer("b:1", b"2")
+        [(verdict, job, _), (other, _, _)] = await book.want([first, second], [])
+        assert (verdict, other) == (Verdict.NEW, Verdict.SOURCE)
+        await book.failed([Retry(job.id, "refused", "dead", NOW, source(first))])
+        [left] = await waiting(book)
+        assert left.new.request_address == "b:1"
+        assert await book.sources([job.id]) == {}
+        await book.failed([Retry(job.id, "refused", "dead", NOW, source(second))])
+        assert await waiting(book) == []
+
+    played(tmp_path, play)
+
+
+def test_a_fall_back_that_refuses_is_struck_off_alone(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        first, second = offer("a:1"), offer("b:1", b"2")
+        [(_, job, _), _] = await book.want([first, second], [])
+        await book.failed([Retry(job.id, "refused", "dead", NOW, source(second))])
+        [left] = await waiting(book)
+        assert left.new.request_address == "a:1"
+        assert await book.sources([job.id]) == {}
+
+    played(tmp_path, play)
+
+
+@pytest.mark.parametrize("state", ["superseded", "dead"])
+@pytest.mark.parametrize("when", ["before the answer", "after the answer"])
+def test_the_same_bytes_announced_anew_are_owed(tmp_path: Path, when: str, state: str) -> None:
+    async def play(book: ClientBook) -> None:
+        old, new = offer(frame=b"1"), offer(frame=b"2")
+        [(_, job, _)] = await book.want([old], [])
+        if when == "before the answer":
+            assert (await book.want([new], []))[0][0] is Verdict.KNOWN
+        await book.failed([Retry(job.id, "changed", state, NOW, source(old))])
+        if when == "after the answer":
+            assert (await book.want([new], []))[0][0] is Verdict.NEW
+        [left] = await waiting(book)
+        assert left.new.frame == b"2"
+
+    played(tmp_path, play)
+
+
+def test_a_repeat_of_an_announcement_is_no_new_chance(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        [(_, job, _)] = await book.want([offer()], [])
+        await book.failed([Retry(job.id, "changed", "superseded", NOW, source(offer()))])
+        assert (await book.want([offer()], []))[0][0] is Verdict.KNOWN
+        assert await waiting(book) == []
+
+    played(tmp_path, play)
+
+
+def test_an_old_version_is_not_fetched_elsewhere_after_the_new_one(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        first, second = offer("a:1"), offer("b:1", b"2")
+        [(_, job, _), _] = await book.want([first, second], [])
+        await book.failed([Retry(job.id, "changed", "superseded", NOW, source(first))])
+        assert await waiting(book) == []
+
+    played(tmp_path, play)
+
+
+def test_a_clock_put_back_puts_nothing_off(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        await book.want([offer(due=NOW + 60), offer(identity="y", frame=b"y", due=NOW)], [])
+        assert [job.new.identity for job in await waiting(book, NOW)] == ["y"]
+        assert {job.new.identity for job in await waiting(book, NOW - 86400)} == {"x", "y"}
+
+    played(tmp_path, play)
+
+
+def test_busy_addresses_leave_room_for_others(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        await book.want([offer("a:1"), offer("b:1", b"2", identity="y")], [])
+        assert [job.new.identity for job in await waiting(book, busy=["a:1"])] == ["y"]
+
+    played(tmp_path, play)
+
+
+def test_a_cursor_goes_back_with_the_numbers_of_its_server(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        await book.want([], [Cursor("c", "s", "/t", 100, "a:1")])
+        await book.want([], [Cursor("c", "s", "/t", 90, "a:1")])
+        assert [cursor.seq for cursor in await book.cursors("c")] == [90]
+
+    played(tmp_path, play)

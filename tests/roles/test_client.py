@@ -1,0 +1,176 @@
+"""The client's promises, one fault each."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from rig import SOON, TOPIC, rig, until
+
+from tranship.core.journey import Step
+from tranship.wire.memory import MemoryBus
+from tranship.wire.messages import compose
+
+
+def test_a_file_is_delivered_and_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server()
+            await site.client()
+            site.drop("a.dat", b"whole")
+            await until(lambda: site.published, "published")
+            assert (site.outgoing / "a.dat").read_bytes() == b"whole"
+
+    asyncio.run(main())
+
+
+def test_a_file_whose_time_is_set_after_it_was_closed_is_delivered(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            path = site.drop("a.dat")
+            await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
+            os.utime(path, (1e9, 1e9))
+            await site.client()
+            await until(lambda: site.published, "published")
+
+    asyncio.run(main())
+
+
+def test_a_drain_does_not_wait_for_what_was_not_asked_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server()
+            client = await site.client(in_flight=1)
+            for n in range(50):
+                site.drop(f"{n}.dat")
+            await until(lambda: client.story.of(Step.REQUESTED), "requested")
+            await client.stop(5)
+
+    asyncio.run(main())
+
+
+BAD = [
+    {"uid": "a.dat", "uri": "/in/a.dat", "request_address": "no port:here"},
+    {"uid": "a.dat", "uri": "/in/a.dat", "request_address": "host:99999999"},
+    {"uid": "a\ud800.dat", "uri": "/in/a.dat", "request_address": "127.0.0.1:101"},
+    {"uid": "a.dat", "uri": "/in/a\udcff.dat", "request_address": "127.0.0.1:101"},
+    {
+        "uid": "a.dat",
+        "uri": "/in/a.dat",
+        "request_address": "127.0.0.1:101",
+        "tranship": {"server": "x", "seq": 10**30},
+    },
+    {
+        "uid": "a.dat",
+        "uri": "/in/a.dat",
+        "request_address": "127.0.0.1:101",
+        "tranship": {"server": "x", "seq": 1, "size": 10**30},
+    },
+    {
+        "uid": "a.dat",
+        "uri": "/in/a.dat",
+        "request_address": "127.0.0.1:101",
+        "tranship": {"server": "\ud800", "seq": 1},
+    },
+]
+
+
+def test_no_announcement_harms_the_chain(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            bus = MemoryBus(site.network)
+            other = bus.publisher("tcp://127.0.0.1:200", "other")
+            client = await site.client(providers=["127.0.0.1:100", "127.0.0.1:200"])
+            await site.server()
+            await asyncio.sleep(1.1)
+            other.tell([compose(TOPIC, "file", data) for data in BAD])
+            beat = {
+                "tranship": {
+                    "server": "y",
+                    "heads": [
+                        {"topic": TOPIC, "seq": 5, "request_address": "nonsense"},
+                        {"topic": TOPIC, "seq": 10**30, "request_address": "127.0.0.1:101"},
+                    ],
+                }
+            }
+            other.tell([compose("/heartbeat/other", "beat", beat)])
+            site.drop("good.dat")
+            await until(lambda: site.published, "published")
+            assert not [part for part in client.health.report(0).parts if "Error" in part.trouble]
+            assert len(client.story.of(Step.REFUSED)) == 5  # of the others only the numbers are odd
+
+    asyncio.run(main())
+
+
+def test_what_one_server_refuses_another_is_asked_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            first = await site.server(1, allow=[])
+            second = await site.server(2)
+            await site.client(providers=["127.0.0.1:100", "127.0.0.1:200"])
+            await asyncio.sleep(1.1)
+            site.drop("a.dat")
+            await until(lambda: first.story.of(Step.ANNOUNCED) and second.story.of(Step.ANNOUNCED), "both")
+            await until(lambda: site.published, "published")
+
+    asyncio.run(main())
+
+
+def test_a_provider_that_is_silent_holds_up_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            bus = MemoryBus(site.network)
+            silent = bus.publisher("tcp://127.0.0.1:200", "silent")
+            bus.answerer("tcp://127.0.0.1:201")
+            await site.server()
+            client = await site.client(in_flight=4, providers=["127.0.0.1:100", "127.0.0.1:200"])
+            await asyncio.sleep(1.1)
+            silent.tell(
+                [
+                    compose(
+                        TOPIC,
+                        "file",
+                        {
+                            "uid": f"{n}.x",
+                            "uri": f"/{n}.x",
+                            "request_address": "127.0.0.1:201",
+                            "tranship": {"server": "x", "seq": n + 1, "size": 1, "mtime": 1, "checksum": ""},
+                        },
+                    )
+                    for n in range(20)
+                ]
+            )
+            await until(lambda: len(client.story.of(Step.REQUESTED)) >= 4, "requested")
+            site.drop("a.dat")
+            await until(lambda: site.published, "published", 3)
+
+    asyncio.run(main())
+
+
+def test_attempts_that_fail_are_no_reason_to_restart_the_process(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server(allow=[])
+            client = await site.client()
+            site.drop("a.dat")
+            await until(lambda: client.story.of(Step.FAILED), "failed")
+            await until(lambda: client.health.report(client.clock.monotonic()).state == "idle", "idle")
+
+    asyncio.run(main())
+
+
+def test_a_clock_that_is_put_back_delays_no_retry(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server()
+            site.outgoing.rmdir()
+            site.outgoing.write_bytes(b"")  # no folder: nothing can be put there
+            client = await site.client(policy=SOON)
+            site.drop("a.dat")
+            await until(lambda: client.story.of(Step.RETRIED), "retried")
+            client.clock.shift = -86400
+            site.outgoing.unlink()
+            site.outgoing.mkdir()
+            await until(lambda: site.published, "published", 5)
+
+    asyncio.run(main())
