@@ -48,6 +48,9 @@ from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
 
 CHUNK = 256 * 1024
+PIECE = 64 * 1024
+"""Bytes that are sent at once; more, or the kernel's sendfile, was slower over loopback."""
+
 HEAD_LIMIT = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -187,13 +190,17 @@ def tell(progress: Progress, size: int) -> None:
 # The conversation -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Body:
-    """The bytes of a request: the first size bytes of file, from its start each time they are sent."""
+    """The bytes of a request: the first size bytes of file, from its start each time they are sent.
+
+    Progress is told of each byte once (`told` so far), even if all are sent again.
+    """
 
     file: BinaryIO
     size: int
     progress: Progress = unheard
+    told: int = 0
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -553,21 +560,19 @@ class Line:
             view = view[self._socket.send(view) :]
 
     def _pour(self, body: Body) -> None:
-        """Send the bytes of body past h11, which is only told of them: the system copies them."""
+        """Send the bytes of body past h11, which is only told how many they are."""
         self._talk.send_with_data_passthrough(h11.Data(data=cast(bytes, range(body.size))))
+        body.file.seek(0)
         sent = 0
         while sent < body.size:
-            count = min(CHUNK, body.size - sent)
-            body.file.seek(sent)
-            if isinstance(self._socket, ssl.SSLSocket):
-                self._push(piece := body.file.read(count))
-                went = len(piece)
-            else:
-                went = self._socket.sendfile(body.file, sent, count)
-            if not went:
+            piece = body.file.read(min(PIECE, body.size - sent))
+            if not piece:
                 raise SourceChanged(f"the source became shorter: {sent} of {body.size} bytes")
-            sent += went
-            tell(body.progress, went)
+            self._push(piece)
+            sent += len(piece)
+            if sent > body.told:
+                more, body.told = sent - body.told, sent
+                tell(body.progress, more)
 
     def _told_early(self) -> "Reply | None":
         """The refusal of a server that did not want to hear it all, if there is one."""

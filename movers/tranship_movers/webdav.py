@@ -103,7 +103,7 @@ class WebdavMover:
             self._web.refuse("WebDAV can't go on with a part of a file")
         with self._web.translated():
             with on_our_side(source, absent=SourceGone):
-                file = source.open("rb")
+                file = source.open("rb", buffering=0)
             with file:
                 self._put(file, name, progress)
         return None
