@@ -7,9 +7,15 @@ from typing import Generic, Protocol, TypeVar
 
 from tranship.core.clock import Clock
 from tranship.core.health import Health
+from tranship.journal import JournalError
 from tranship.lanes import kept
+from tranship.wire.contract import BusError
+from tranship_movers.errors import MoverError
 
 _log = logging.getLogger(__name__)
+
+_EXPLAINED = (BusError, JournalError, MoverError)
+"""Errors that say themselves what is wrong and what to do."""
 
 
 class Chain(Protocol):
@@ -65,7 +71,7 @@ class Chains(Generic[O, C]):
         return changes
 
     async def started(self) -> None:
-        """Wait until every chain is ready to work."""
+        """Wait until every chain is ready to work, or has failed, which the health tells."""
         await asyncio.gather(*(chain.started.wait() for chain in self))
 
     async def drain(self) -> None:
@@ -91,10 +97,14 @@ class Chains(Generic[O, C]):
 
         def failed(error: Exception) -> None:
             cause = _cause(error)
+            explained = isinstance(cause, _EXPLAINED)
+            told = str(cause) if explained else f"{type(cause).__name__}: {cause}"
             _log.error(
-                "%s failed and is started again: %s: %s", name, type(cause).__name__, cause, exc_info=cause
+                "%s failed and is started again: %s", name, told, exc_info=None if explained else cause
             )
-            self._health.degrade(name, f"{type(cause).__name__}: {cause}")
+            self._health.degrade(name, told)
+            if name in self._running:
+                self._running[name][1].started.set()
 
         await kept(part, failed, lambda: self._health.recover(name, self._clock.monotonic()))
 

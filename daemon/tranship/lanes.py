@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -83,45 +84,54 @@ class Lanes(Generic[K, T]):
         self._weigh = weigh
         self._most = most
         self._weight = weight
-        self._waiting: dict[K, Waiting[T]] = {}
-        self._running: dict[K, int] = {}
+        self._lanes: dict[K, _Lane[T]] = {}
         self._busy = 0
 
     def put(self, place: K, items: list[T]) -> None:
         """Give items to the lanes of place."""
-        waiting = self._waiting.get(place)
-        if waiting is None:
-            waiting = self._waiting[place] = Waiting(self._weigh)
-        waiting.put(items)
-        running = self._running.get(place, 0)
-        wanted = min(self._width, len(waiting))
-        while running < wanted:
-            running += 1
-            self._running[place] = running
-            self._tasks.create_task(self._lane(place, waiting), name=f"lane {place} {running}")
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = _Lane(Waiting(self._weigh))
+        lane.waiting.put(items)
+        wanted = min(self._width, lane.running - lane.idle + len(lane.waiting))
+        while lane.running < wanted:
+            lane.running += 1
+            self._tasks.create_task(self._work_off(place, lane), name=f"lane {place} {lane.running}")
 
     @property
     def queued(self) -> int:
         """How many items wait or are being worked on."""
-        return self._busy + sum(len(waiting) for waiting in self._waiting.values())
+        return self._busy + sum(len(lane.waiting) for lane in self._lanes.values())
 
-    async def _lane(self, place: K, waiting: Waiting[T]) -> None:
+    async def _work_off(self, place: K, lane: "_Lane[T]") -> None:
         while True:
+            lane.idle += 1
             try:
                 async with asyncio.timeout(IDLE):
-                    batch = await waiting.take(self._most, self._weight)
+                    batch = await lane.waiting.take(self._most, self._weight)
             except TimeoutError:
-                if len(waiting):  # it came in the very moment
+                if len(lane.waiting):  # it came in the very moment
                     continue
                 break
+            finally:
+                lane.idle -= 1
             self._busy += len(batch)
             try:
                 await self._work(place, batch)
             finally:
                 self._busy -= len(batch)
-        self._running[place] -= 1
-        if not self._running[place]:
-            del self._running[place], self._waiting[place]
+        lane.running -= 1
+        if not lane.running:
+            del self._lanes[place]
+
+
+@dataclass(slots=True)
+class _Lane(Generic[T]):
+    """What waits for a place, its tasks, and how many of these wait for work."""
+
+    waiting: Waiting[T]
+    running: int = 0
+    idle: int = 0
 
 
 async def kept(

@@ -12,10 +12,10 @@ SCHEMA = Schema(
     (
         """
 CREATE TABLE announcements (
-    topic TEXT NOT NULL, seq INTEGER NOT NULL, chain TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, seq INTEGER NOT NULL, chain TEXT NOT NULL,
     path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, checksum TEXT NOT NULL,
     uid TEXT NOT NULL, frame BLOB NOT NULL, detected REAL NOT NULL, announced REAL NOT NULL,
-    acknowledged REAL, PRIMARY KEY (topic, seq)) WITHOUT ROWID;
+    acknowledged REAL, UNIQUE (topic, seq));
 CREATE INDEX announcements_path ON announcements (chain, path);
 CREATE TABLE transfers (
     id INTEGER PRIMARY KEY, chain TEXT NOT NULL,
@@ -127,7 +127,7 @@ class ServerBook:
             for path in paths:
                 row = db.execute(
                     "SELECT topic, seq, path, size, mtime_ns, checksum FROM announcements"
-                    " WHERE chain=? AND path=? ORDER BY announced DESC, seq DESC LIMIT 1",
+                    " WHERE chain=? AND path=? ORDER BY id DESC LIMIT 1",
                     (chain, path),
                 ).fetchone()
                 if row is not None:
@@ -153,7 +153,7 @@ class ServerBook:
             )
             for a in announced
         ]
-        await self._do(many("INSERT INTO announcements VALUES (?,?,?,?,?,?,?,?,?,?,?,NULL)", rows))
+        await self._do(many("INSERT INTO announcements VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,NULL)", rows))
 
     async def replay(
         self, topic: str, *, since: int | None = None, at: float = 0.0, limit: int = 500, most: int = 1 << 19
@@ -191,8 +191,7 @@ class ServerBook:
 
         def act(db: sqlite3.Connection) -> list[str]:
             rows = db.execute(
-                "SELECT topic, uid FROM announcements WHERE substr(topic, 1, ?)=?"
-                " ORDER BY announced DESC, seq DESC LIMIT ?",
+                "SELECT topic, uid FROM announcements WHERE substr(topic, 1, ?)=? ORDER BY id DESC LIMIT ?",
                 (len(topic), topic, limit),
             )
             return [f"{name}/{uid}" for name, uid in rows]
@@ -243,9 +242,13 @@ class ServerBook:
 
         def act(db: sqlite3.Connection) -> None:
             db.executemany(
-                "UPDATE transfers SET state=?, reason=?, landed=?, moved=? WHERE chain=? AND path=? AND destination=?",
+                "UPDATE transfers SET state=?, reason=?, landed=?, moved=?"
+                " WHERE chain=? AND path=? AND destination=? AND size=? AND mtime_ns=?",
                 [
-                    (t.state, t.reason, t.landed, t.at, t.chain, t.version.path, t.destination)
+                    (
+                        *(t.state, t.reason, t.landed, t.at),
+                        *(t.chain, t.version.path, t.destination, t.version.size, t.version.mtime_ns),
+                    )
                     for t in transfers
                 ],
             )
@@ -295,13 +298,16 @@ class ServerBook:
         """The deletions of paths could not be done; they are due later."""
         await self._do(many("UPDATE deletions SET due=? WHERE path=?", [(due, p) for p in paths]))
 
-    async def removed(self, paths: Sequence[str]) -> None:
-        """The deletions of paths are done (or void)."""
-        await self._do(many("DELETE FROM deletions WHERE path=?", [(p,) for p in paths]))
+    async def removed(self, versions: Sequence[Version]) -> None:
+        """The deletions of versions are done (or void); a newer version that is to be deleted remains so."""
+        rows = [(v.path, v.size, v.mtime_ns) for v in versions]
+        await self._do(many("DELETE FROM deletions WHERE path=? AND size=? AND mtime_ns=?", rows))
 
 
 def _owe(db: sqlite3.Connection, deletions: Sequence[Deletion]) -> None:
     db.executemany(
-        "INSERT OR IGNORE INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?)",
+        "INSERT INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?) ON CONFLICT (path) DO UPDATE"
+        " SET chain=excluded.chain, size=excluded.size, mtime_ns=excluded.mtime_ns, due=excluded.due"
+        " WHERE size<>excluded.size OR mtime_ns<>excluded.mtime_ns",
         [(d.version.path, d.chain, d.version.size, d.version.mtime_ns, d.due) for d in deletions],
     )

@@ -22,7 +22,7 @@ from tranship.core.health import Health
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.story import Story
-from tranship.core.values import Sighting
+from tranship.core.values import Sighting, Version
 from tranship.delivery import Delivery, Outcome
 from tranship.hosts import make_known
 from tranship.journal import ServerBook, Transfer
@@ -42,6 +42,7 @@ from tranship.steps.request import (
     not_granted,
     paths_of,
     progress_of,
+    seq_of,
 )
 from tranship.steps.settle import Settle
 from tranship.wire.contract import AUDIENCE, Answerer, Bus, OnOddity, Publisher, Question
@@ -98,6 +99,7 @@ class Server:
         self._publisher = around.bus.publisher(config.publish.address, config.name)
         begun = around.clock.now()
         audience = asyncio.Event()
+        asyncio.get_running_loop().call_later(AUDIENCE, audience.set)
 
         def chain(name: str, options: ServerChain) -> _Chain:
             return _Chain(name, options, around, self._publisher, self._numbers, begun, audience)
@@ -115,7 +117,6 @@ class Server:
             background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
             await self._chains.started()
             ready()
-            asyncio.get_running_loop().call_later(AUDIENCE, audience.set)
             await self._drained.wait()
             self._chains.cancel()
             for task in background:
@@ -169,7 +170,6 @@ class _Flight:
     move: Move
     orders: list[Order]
     moved: int = 0
-    told: int = 0
 
 
 @dataclass(slots=True)
@@ -206,9 +206,11 @@ class _Chain:
         self._settling = asyncio.Lock()
         self._small: Waiting[Sighting] = Waiting(lambda sighting: sighting.size)
         self._large: Waiting[Sighting] = Waiting()
+        self._lined_up: set[tuple[str, int, int]] = set()
         self._scans: Waiting[str] = Waiting()
         self._refused: Counter[tuple[str, str]] = Counter()
-        self._flights: dict[tuple[str, str], _Flight] = {}
+        self._untold: set[str] = set()
+        self._flights: dict[tuple[Version, str], _Flight] = {}
         self._open: dict[int, _Open] = {}
         self._grant = Grant(name, Allowed(options.allow), around.book)
         self._replay = Replay(options.topic, around.book)
@@ -277,7 +279,8 @@ class _Chain:
             while True:
                 seen = await watch.seen()
                 async with self._settling:
-                    complete = await asyncio.to_thread(self._settle.closed, seen.closed)
+                    closed = [path for path in seen.closed if self._can_be_told(path)]
+                    complete = await asyncio.to_thread(self._settle.closed, closed)
                 self._line_up(complete)
                 if seen.overflow:
                     self._around.health.progress(f"{self.name} overflows", self._around.clock.monotonic())
@@ -304,11 +307,24 @@ class _Chain:
         since = 0.0 if self.options.backlog else self._begun
         batches = scan(self._origin, self._around.clock.now(), below=folder, changed_since=since)
         while (batch := await asyncio.to_thread(_next, batches)) is not None:
-            news = await announce.news(batch)
+            news = await announce.news([sighting for sighting in batch if self._can_be_told(sighting.path)])
             async with self._settling:
                 complete = await asyncio.to_thread(self._settle.found, [sighting.path for sighting in news])
             self._line_up(complete)
             await self._small.empty()
+
+    def _can_be_told(self, path: str) -> bool:
+        """Whether a message can name path; if not, that is said, once."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            if path not in self._untold and len(self._untold) < 1000:
+                self._untold.add(path)
+                self._around.health.progress(f"{self.name} unusable names", self._around.clock.monotonic())
+                told = "its name is not UTF-8, so no message can name it; rename it"
+                self._around.story.tell(Step.REFUSED, path, self.name, reason=told)
+            return False
+        return True
 
     async def _look_again(self) -> None:
         while True:
@@ -321,6 +337,9 @@ class _Chain:
 
     def _line_up(self, complete: Iterable[Sighting]) -> None:
         for sighting in complete:
+            if _version(sighting) in self._lined_up:
+                continue  # seen again, while it waits or is being read
+            self._lined_up.add(_version(sighting))
             self._around.story.tell(Step.SETTLED, sighting.path, self.name, size=sighting.size)
             (self._large if sighting.size > LARGE else self._small).put([sighting])
 
@@ -333,10 +352,12 @@ class _Chain:
             await self._announce(announce, await self._large.take(1, 1))
 
     async def _announce(self, announce: Announce, complete: Sequence[Sighting]) -> None:
-        await self._audience.wait()
-        self._report(f"{self.name} announce", len(complete) + len(self._small) + len(self._large))
-        count, changed = await announce(complete)
-        self._report(f"{self.name} announce", len(self._small) + len(self._large), count)
+        try:
+            await self._audience.wait()
+            count, changed = await announce(complete)
+        finally:
+            self._lined_up.difference_update(_version(sighting) for sighting in complete)
+        self._done("announce", count)
         await self._settle_anew(changed)
 
     async def _settle_anew(self, paths: Sequence[str]) -> None:
@@ -387,10 +408,10 @@ class _Chain:
     def _take_off(self, order: Order, done: Mapping[tuple[str, str], Transfer]) -> None:
         open_ = _Open(order, 0)
         for move in order.moves:
-            key = move.version.path, move.clean
+            key = move.version, move.clean
             flight = self._flights.get(key)
-            if flight is None and key in done:
-                told = done[key]
+            told = done.get((move.version.path, move.clean))
+            if flight is None and told is not None:
                 self._around.story.tell(
                     Step.SKIPPED,
                     move.version.path,
@@ -410,12 +431,10 @@ class _Chain:
             self._answerer.answer(order.question, granted(order))
 
     async def _move_batch(self, _: Place, flights: list[_Flight]) -> None:
-        part = f"{self.name} move"
-        self._report(part, self._lanes.queued)
-        keys = {(f.move.version.path, f.move.clean): f for f in flights}
+        keys = {(f.move.version, f.move.clean): f for f in flights}
 
         def count(move: Move, bytes_: int) -> None:
-            keys[move.version.path, move.clean].moved += bytes_
+            keys[move.version, move.clean].moved += bytes_
 
         outcomes = await asyncio.to_thread(self._delivery, [flight.move for flight in flights], count)
         now = self._around.clock.now()
@@ -425,12 +444,12 @@ class _Chain:
         )
         for flight, outcome in zip(flights, outcomes, strict=True):
             self._land(flight, outcome)
-        self._report(part, self._lanes.queued, len(moved))
+        self._done("move", len(moved))
         await self._settle_anew([outcome.move.version.path for outcome in outcomes if outcome.changed])
 
     def _land(self, flight: _Flight, outcome: Outcome) -> None:
         version = flight.move.version
-        del self._flights[version.path, flight.move.clean]
+        del self._flights[version, flight.move.clean]
         if outcome.failure is None:
             self._around.story.tell(
                 Step.MOVED,
@@ -468,16 +487,23 @@ class _Chain:
             self._answerer.answer(order.question, granted(order))
 
     async def _tell_progress(self) -> None:
-        """Tell those who asked for it how far long transfers are, so that they don't take them for dead."""
+        """Tell the health, and those who asked for it, how far the work is, so that nobody takes it for dead."""
+        health, clock = self._around.health, self._around.clock
+        before: dict[int, int] = {}
         while True:
             await asyncio.sleep(PROGRESS_EVERY)
-            for flight in self._flights.values():
-                flight.told += 1
-                if flight.told > 1:
-                    for order in flight.orders:
-                        message = progress_of(order.question, flight.moved, flight.move.version.size)
-                        if message is not None:
-                            self._answerer.answer(order.question, message)
+            now = clock.monotonic()
+            health.waiting(f"{self.name} announce", len(self._small) + len(self._large), now)
+            health.waiting(f"{self.name} move", len(self._flights), now)
+            moved = {id(flight): flight.moved for flight in self._flights.values()}
+            if any(before.get(flight, 0) != bytes_ for flight, bytes_ in moved.items()):
+                health.progress(f"{self.name} move", now, done=0)
+            for flight in [flight for flight in self._flights.values() if id(flight) in before]:
+                for order in flight.orders:
+                    message = progress_of(order.question, flight.moved, flight.move.version.size)
+                    if message is not None:
+                        self._answerer.answer(order.question, message)
+            before = moved
 
     def _refuse(self, refusal: Refusal) -> None:
         self._answerer.answer(
@@ -494,7 +520,7 @@ class _Chain:
     async def _acknowledge(self, questions: list[Question]) -> None:
         for question in questions:
             paths = list(paths_of(question.message.data))
-            unknown = await self._let_go(paths)
+            unknown = await self._let_go(paths, seq_of(question.message.data))
             if unknown or not paths:
                 reason = f"{(unknown or ['nothing'])[0]} not reachable: chain {self.name} never announced it"
                 self._refuse(Refusal(question, Failure.REFUSED, "not announced", reason))
@@ -534,11 +560,8 @@ class _Chain:
         options = self.options
         return Wording(self.name, options.topic, self._origin, options.info, self._address)
 
-    def _report(self, part: str, waiting: int, done: int = 0) -> None:
-        now = self._around.clock.monotonic()
-        if done:
-            self._around.health.progress(part, now, done)
-        self._around.health.waiting(part, waiting, now)
+    def _done(self, part: str, count: int) -> None:
+        self._around.health.progress(f"{self.name} {part}", self._around.clock.monotonic(), count)
 
 
 def _request_address(options: ServerChain, answerer: Answerer) -> str:
@@ -549,6 +572,10 @@ def _request_address(options: ServerChain, answerer: Answerer) -> str:
 
 def _next(batches: "Iterable[list[Sighting]]") -> list[Sighting] | None:
     return next(iter(batches), None)
+
+
+def _version(sighting: Sighting) -> tuple[str, int, int]:
+    return sighting.path, sighting.size, sighting.mtime_ns
 
 
 def _outermost(folders: Sequence[str]) -> list[str]:

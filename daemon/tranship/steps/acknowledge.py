@@ -55,10 +55,12 @@ class LetGo:
         due = self.clock.now() + self.delay.total_seconds()
         return [Deletion(self.chain, version, due) for version in versions]
 
-    async def __call__(self, paths: list[str]) -> list[str]:
-        """Record that the sources at paths were acknowledged; returns those that this chain never announced."""
+    async def __call__(self, paths: list[str], seq: int | None = None) -> list[str]:
+        """Record that the sources at paths were acknowledged; returns those that this chain never announced.
+
+        seq: the number of the announcement that is meant, if it is known; what was announced since is kept.
+        """
         told = await self.book.told(self.chain, paths)
-        await self.book.acknowledge(
-            self.chain, list(told), self.deletions(t.version for t in told.values()), self.clock.now()
-        )
+        meant = [t.version for t in told.values() if seq is None or t.seq <= seq]
+        await self.book.acknowledge(self.chain, list(told), self.deletions(meant), self.clock.now())
         return [path for path in paths if path not in told]

@@ -6,6 +6,7 @@ whether it is news, the journal.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import deque
@@ -110,9 +111,12 @@ def scan(
     Below the folder `below` only, if one is given; those only that were made, moved in or changed since (seconds
     since the epoch).
 
-    Folders that vanish or may not be read meanwhile are passed over; raises OSError if root itself can't be read.
+    Folders that vanish or may not be read, and links that lead nowhere, are passed over; raises OSError if the
+    origin's root itself can't be read.
     """
     start = below or origin.root
+    if start != origin.root and not os.path.isdir(start):
+        return
     found: list[Sighting] = []
     for path, entry in _walk(start, origin.depth - (start.count("/") - origin.root.rstrip("/").count("/"))):
         if not origin.covers(path):
@@ -136,15 +140,20 @@ def _walk(folder: str, depth: int) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if depth > 0:
-                if entry.is_dir():
+                if _is(entry.is_dir):
                     deeper.append(entry.path)
-            elif entry.is_file():
+            elif _is(entry.is_file):
                 yield entry.path, entry
     for path in deeper:
-        try:
+        with contextlib.suppress(OSError):
             yield from _walk(path, depth - 1)
-        except OSError:
-            continue
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:
+        return False  # a link in a circle
 
 
 class _Pointer(FileSystemEventHandler):

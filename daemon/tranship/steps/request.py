@@ -228,8 +228,8 @@ def _asked(message: Message) -> _Asked:
     if not isinstance(data, dict):
         raise _RefusedError("no data", "the request has no data; it takes `uri` and `destination`")
     destination = data.get("destination")
-    if not isinstance(destination, str):
-        raise _RefusedError("no destination", "the request has no `destination`")
+    if not isinstance(destination, str) or not _is_text(destination):
+        raise _RefusedError("no destination", "the request has no usable `destination`")
     try:
         place = Place.parse(destination)
     except MoverError as error:
@@ -241,11 +241,10 @@ def _asked(message: Message) -> _Asked:
         raise _RefusedError("no uri", "the request names no `uri`")
     facts = data.get("tranship")
     facts = facts if isinstance(facts, dict) else {}
-    seq = facts.get("seq")
     return _Asked(
         paths,
         place,
-        seq if isinstance(seq, int) else None,
+        seq_of(data),
         facts.get("size"),
         facts.get("mtime"),
         facts.get("again") is True,
@@ -256,16 +255,27 @@ def _asked(message: Message) -> _Asked:
 def path_of(uri: object) -> str:
     """The path that a uri of an announcement means at its server. Raises _RefusedError for what is none."""
     text = str(uri)
-    path = unquote(urlsplit(text).path) if "://" in text else text
-    if "\0" in path or not path.startswith("/") or ".." in path.split("/"):
+    try:
+        path = unquote(urlsplit(text).path) if "://" in text else text
+    except ValueError:
+        path = ""
+    if not _is_text(path) or not path.startswith("/") or ".." in path.split("/"):
         raise _RefusedError("bad uri", f"{text[:200]!r} not reachable: it is no full path without `..`")
     return posixpath.normpath(path)
+
+
+def _is_text(path: str) -> bool:
+    """Whether path can be a name and be written down: JSON can say what is no valid Unicode."""
+    try:
+        return b"\0" not in path.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _folder(path: object) -> str:
     if path is None or path == "":
         return ""
-    if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/") or "\0" in path:
+    if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/") or not _is_text(path):
         raise _RefusedError("bad path", f"path {str(path)[:200]!r} leads out of the destination")
     return path
 
@@ -282,7 +292,13 @@ def _backup(place: Place, target: str) -> Place:
     host, _, port = target.rpartition(":") if re.search(r":[0-9]+$", target) else (target, "", "")
     if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]", host):
         raise _RefusedError("bad backup_targets", f"{target[:100]!r} in `backup_targets` is no host")
-    return replace(place, host=host.strip("[]"), port=int(port) if port else place.port)
+    return replace(place, host=host.strip("[]"), port=_port(port) if port else place.port)
+
+
+def _port(text: str) -> int:
+    if not 0 < int(text) < 65536:
+        raise _RefusedError("bad backup_targets", f"{text[:20]} in `backup_targets` is no port")
+    return int(text)
 
 
 def _below(place: Place, folder: str) -> Place:
@@ -292,6 +308,13 @@ def _below(place: Place, folder: str) -> Place:
 def _passwordless(place: Place) -> str:
     scheme, _, rest = str(place).partition("://")
     return f"{scheme}://{place.user}@{rest}" if place.user else str(place)
+
+
+def seq_of(data: object) -> int | None:
+    """The number of the announcement that the data of a request repeats; None if its sender does not say."""
+    facts = data.get("tranship") if isinstance(data, dict) else None
+    seq = facts.get("seq") if isinstance(facts, dict) else None
+    return seq if isinstance(seq, int) else None
 
 
 def paths_of(data: object) -> Iterator[str]:

@@ -1,0 +1,168 @@
+"""Work waits in batches, and no place, nor a long piece of work, holds up what comes after."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from rig import until
+
+from tranship import lanes
+from tranship.lanes import Lanes, Waiting, kept
+
+
+def test_everything_that_waits_is_taken_at_once_up_to_the_measure() -> None:
+    async def main() -> None:
+        waiting: Waiting[int] = Waiting(lambda item: item)
+        waiting.put([5, 5, 5])
+        assert await waiting.take(10, 11) == [5, 5]
+        assert await waiting.take(10, 1) == [5]  # at least one, however heavy
+        waiting.put([1, 1, 1])
+        assert await waiting.take(2, 100) == [1, 1]
+
+    asyncio.run(main())
+
+
+def test_several_takers_miss_nothing() -> None:
+    async def main() -> None:
+        waiting: Waiting[int] = Waiting()
+        taken: list[int] = []
+
+        async def take() -> None:
+            while True:
+                taken.extend(await waiting.take(1, 1))
+
+        takers = [asyncio.create_task(take()) for _ in range(3)]
+        for n in range(300):
+            waiting.put([n])
+            if n % 7 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: len(taken) == 300, "taken")
+        assert sorted(taken) == list(range(300))
+        await asyncio.wait_for(waiting.empty(), 5)
+        for taker in takers:
+            taker.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_taker_that_is_cancelled_loses_nothing() -> None:
+    async def main() -> None:
+        waiting: Waiting[int] = Waiting()
+        taker = asyncio.create_task(waiting.take(1, 1))
+        await asyncio.sleep(0)
+        waiting.put([1])
+        taker.cancel()
+        await asyncio.wait([taker])
+        assert await asyncio.wait_for(waiting.take(1, 1), 5) == [1]
+
+    asyncio.run(main())
+
+
+def test_empty_waits_until_everything_is_taken() -> None:
+    async def main() -> None:
+        waiting: Waiting[int] = Waiting()
+        await waiting.empty()
+        waiting.put([1, 2])
+        emptied = asyncio.create_task(waiting.empty())
+        await waiting.take(1, 1)
+        await asyncio.sleep(0)
+        assert not emptied.done()
+        await waiting.take(1, 1)
+        await asyncio.wait_for(emptied, 5)
+
+    asyncio.run(main())
+
+
+def run_lanes(
+    work: Callable[[Lanes[str, int]], Awaitable[None]], gate: asyncio.Event, done: list[int]
+) -> None:
+    async def do(place: str, items: list[int]) -> None:
+        if items == [0] or place == "dead":
+            await gate.wait()
+        done.extend(items)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            made: Lanes[str, int] = Lanes(tasks, do, width=2, weigh=lambda _: 1)
+            await work(made)
+            gate.set()
+            await until(lambda: made.queued == 0, "done")
+            await until(lambda: not made._lanes, "no task without work is left")
+
+    asyncio.run(main())
+
+
+def test_a_long_piece_of_work_holds_up_nothing_at_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "IDLE", 0.05)
+    gate, done = asyncio.Event(), list[int]()
+
+    async def work(made: Lanes[str, int]) -> None:
+        made.put("here", [0])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        made.put("here", [1])
+        await until(lambda: done == [1], "the short one is done")
+        assert made.queued == 1
+
+    run_lanes(work, gate, done)
+
+
+def test_a_dead_place_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "IDLE", 0.05)
+    gate, done = asyncio.Event(), list[int]()
+
+    async def work(made: Lanes[str, int]) -> None:
+        made.put("dead", list(range(100, 200)))
+        made.put("alive", list(range(1, 51)))
+        await until(lambda: len(done) == 50, "done")
+
+    run_lanes(work, gate, done)
+    assert len(done) == 150
+
+
+def test_work_that_comes_while_a_lane_ends_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "IDLE", 0.001)
+    gate, done = asyncio.Event(), list[int]()
+
+    async def work(made: Lanes[str, int]) -> None:
+        for n in range(1, 200):
+            made.put("here", [n])
+            await asyncio.sleep(0.001 if n % 3 else 0.0015)
+
+    run_lanes(work, gate, done)
+    assert sorted(done) == list(range(1, 200))
+
+
+def test_a_part_that_fails_is_started_again_and_says_so() -> None:
+    async def main() -> None:
+        told: list[str] = []
+        runs = 0
+
+        async def part() -> None:
+            nonlocal runs
+            runs += 1
+            if runs < 3:
+                raise OSError(f"run {runs}")
+
+        await kept(part, lambda error: told.append(str(error)), lambda: told.append("well"), longest=0.01)
+        assert told == ["run 1", "run 2"]
+
+    asyncio.run(main())
+
+
+def test_a_part_that_runs_again_is_well() -> None:
+    async def main() -> None:
+        well, runs = asyncio.Event(), 0
+
+        async def part() -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 1:
+                raise OSError
+            await asyncio.Event().wait()
+
+        keeping = asyncio.create_task(kept(part, lambda error: None, well.set, longest=0.01))
+        await asyncio.wait_for(well.wait(), 10)
+        keeping.cancel()
+
+    asyncio.run(main())
