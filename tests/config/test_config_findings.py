@@ -534,7 +534,9 @@ def test_files_that_say_little(tmp_path, content, expected):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    assert told(tmp_path / "c.yaml") == [": can't be read: No such file or directory"]
+    assert told(tmp_path / "c.yaml") == [
+        ": can't be read: No such file or directory; is this the path, and may this user read it?"
+    ]
 
 
 def test_a_file_for_another_process(tmp_path):

@@ -1,24 +1,26 @@
 """`tranship check`: everything that is wrong with a configuration; or which promises hold at a place of one's own."""
 
-import os
+import json
 import tempfile
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from pydantic import SecretStr
 
+from tranship.cli.ending import NO, ended, explained
+from tranship.cli.login import VARIABLE, place_of
 from tranship.config.findings import ConfigError
 from tranship.config.load import load
 from tranship.run.supervisor import Exit
 from tranship_movers.checks import Ground, run
-from tranship_movers.errors import MoverError
+from tranship_movers.errors import Misconfigured
 from tranship_movers.place import Place
 from tranship_movers.registry import connect, options_for
 
-LOGIN = "TRANSHIP_LOGIN"
-"""The variable that holds user[:password] for a place; a command line would show it to everybody."""
+GROUND = "tranship-check"
+"""The folder below the URL in which everything is tried."""
 
 
 def check(
@@ -26,7 +28,7 @@ def check(
         str,
         typer.Argument(
             help="A configuration file (YAML, or an INI file of Trollmoves); or a URL: a folder at a server of yours,"
-            f" in which everything is tried that is promised. Its login stands in ${LOGIN}.",
+            f" below which everything is tried that is promised. Its login stands in ${VARIABLE}.",
             show_default=False,
         ),
     ],
@@ -34,51 +36,65 @@ def check(
         list[str] | None,
         typer.Option("--option", "-o", help="With a URL: an option of its mover, as key=value. Repeatable."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say everything that is wrong with a configuration, or try the promises at a place."""
     if "://" in target:
-        _check_place(target, option or [])
+        with explained():
+            _check_place(place_of(target), _pairs(option or []), as_json=as_json)
+    elif option:
+        raise typer.BadParameter(f"--option belongs to a URL, and {target} is none")
     else:
-        _check_file(Path(target))
+        _check_file(Path(target), as_json=as_json)
 
 
-def _check_file(file: Path) -> None:
+def _pairs(given: list[str]) -> Mapping[str, str]:
+    for pair in given:
+        if "=" not in pair:
+            raise typer.BadParameter(f"option `{pair}` has no value; write it as {pair}=value")
+    return dict(pair.partition("=")[::2] for pair in given)
+
+
+def _check_file(file: Path, *, as_json: bool) -> None:
+    told: dict[str, Any] = {"file": str(file), "good": True, "errors": [], "warnings": []}
     try:
         loaded = load(file)
     except ConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(int(Exit.CONFIG)) from None
+        if as_json:
+            told |= {"good": False, "errors": [asdict(finding) for finding in error.findings]}
+            typer.echo(json.dumps(told))
+        raise ended(str(error), Exit.CONFIG) from None
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    config, chains = loaded.config, loaded.config.chains
+    role, chains = loaded.config.role, list(loaded.config.chains)
     count = f"{len(chains)} chain{'' if len(chains) == 1 else 's'}"
-    typer.echo(f"{file}: good, a {config.role} with {count}: {', '.join(chains)}")
+    told |= {"role": role, "chains": chains, "warnings": [asdict(warning) for warning in loaded.warnings]}
+    typer.echo(json.dumps(told) if as_json else f"{file}: good, a {role} with {count}: {', '.join(chains)}")
 
 
-def _check_place(url: str, given: list[str]) -> None:
+def _check_place(place: Place, given: Mapping[str, str], *, as_json: bool) -> None:
     try:
-        place = _with_login(Place.parse(url))
-        options = options_for(place, dict(pair.partition("=")[::2] for pair in given))
-        connect(place.at("/"), options).close()
-        with tempfile.TemporaryDirectory(prefix="tranship-check-") as local:
-            ground = Ground(lambda: connect(place.at("/"), options), place.path.rstrip("/"), Path(local))
-            broken = 0
-            for outcome in run(ground):
-                typer.echo(f"{outcome.verdict:12} {outcome.title}{outcome.told and ': '}{outcome.told}")
-                broken += outcome.verdict == "broken"
-    except MoverError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"{place}: {'every promise holds' if not broken else f'{broken} promises do not hold'}")
-    raise typer.Exit(1 if broken else 0)
-
-
-def _with_login(place: Place) -> Place:
-    user, colon, password = os.environ.get(LOGIN, "").partition(":")
-    if place.password is not None:
-        typer.echo(
-            f"warning: a password on the command line can be read by everybody here; use ${LOGIN}", err=True
+        options = options_for(place, given)
+    except Misconfigured as error:
+        raise typer.BadParameter(str(error)) from None
+    connect(place.at("/"), options).close()
+    folder, secret = place.below(GROUND), place.password.get_secret_value() if place.password else ""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="tranship-check-") as local:
+        ground = Ground(
+            lambda: connect(place.at("/"), options), folder.path.rstrip("/"), Path(local), secret=secret
         )
-    if not user:
-        return place
-    return replace(place, user=user, password=SecretStr(password) if colon else None)
+        for outcome in run(ground):
+            outcomes.append(outcome)
+            if not as_json:
+                typer.echo(f"{outcome.verdict:12} {outcome.title}{outcome.told and ': '}{outcome.told}")
+    if as_json:
+        typer.echo(json.dumps({"place": str(place), "promises": [asdict(outcome) for outcome in outcomes]}))
+    verdicts = [outcome.verdict for outcome in outcomes]
+    if "broken" in verdicts:
+        raise ended(f"{place}: {verdicts.count('broken')} of {len(verdicts)} promises do not hold", NO)
+    if not as_json:
+        offered = len(verdicts) - verdicts.count("not offered")
+        typer.echo(
+            f"{place}: all {offered} promises that it can make hold; empty folders are left at {folder}"
+        )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ from tranship_movers.pool import Pool
 
 log = logging.getLogger("tranship")
 
+CLOSING = 5.0
+"""Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
+
 C = TypeVar("C", ServerConfig, ClientConfig)
 
 File = Annotated[
@@ -40,13 +44,16 @@ LogConfig = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log every step of every file.")]
 Metrics = Annotated[
-    int | None, typer.Option("--metrics", help="Serve Prometheus metrics on this port of loopback.")
+    int | None,
+    typer.Option("--metrics", min=1, max=65535, help="Serve Prometheus metrics on this port of loopback."),
 ]
 
 
 def server(
     file: File,
-    port: Annotated[int | None, typer.Option("-p", "--port", help="The port to publish on.")] = None,
+    port: Annotated[
+        int | None, typer.Option("-p", "--port", min=0, max=65535, help="The port to publish on.")
+    ] = None,
     disable_backlog: Annotated[
         bool, typer.Option("--disable-backlog", help="Announce only what comes after the start.")
     ] = False,
@@ -121,7 +128,7 @@ def _run(
         bulletin = Path(f"{config.journal}.health")
         try:
             with served_if(metrics, health, role, bus):
-                return await supervise(
+                code = await supervise(
                     make(config, journal, bus, health),
                     source,
                     notify=Notify.from_environment(os.environ, os.getpid()),
@@ -129,9 +136,21 @@ def _run(
                 )
         finally:
             bus.close()
-            await asyncio.to_thread(journal.close)
+            written = await _closed(journal)
+        return code if written else max(code, Exit.UNFINISHED)
 
     run_process(main)
+
+
+async def _closed(journal: Journal) -> bool:
+    """Have the journal write what waits; whether it could, in time."""
+    closing = threading.Thread(target=journal.close, name="closing the journal", daemon=True)
+    closing.start()
+    await asyncio.to_thread(closing.join, CLOSING)
+    if closing.is_alive():
+        reason = journal.trouble.reason or f"{journal.path}: does not write; does its disk hang?"
+        log.error("left after %g s with something unwritten, which is found again: %s", CLOSING, reason)
+    return not closing.is_alive()
 
 
 def _telling(read: Callable[[], Loaded[C]]) -> Callable[[], C]:

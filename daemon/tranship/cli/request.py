@@ -3,22 +3,52 @@
 import asyncio
 import json
 import os
-from datetime import timedelta
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from tranship.wire.contract import BusError
-from tranship.wire.messages import Message, compose
+from tranship.cli.ending import ended, explained
+from tranship.cli.login import VARIABLE, place_of, told_to
+from tranship.run.supervisor import Exit
+from tranship.steps.request import Failure, read_reply
+from tranship.wire.contract import BusError, host_and_port
+from tranship.wire.messages import Message, Unsendable, compose
 from tranship.wire.zeromq import ZeroMQBus
 
 app = typer.Typer(help="Ask a server by hand.", no_args_is_help=True)
 
-Server = Annotated[str, typer.Argument(help="host:port of the chain's request socket.", show_default=False)]
+
+def _address(text: str) -> str:
+    """host:port, without a scheme."""
+    address = text.removeprefix("tcp://")
+    try:
+        host_and_port(f"tcp://{address}")
+    except BusError:
+        raise typer.BadParameter(
+            f"{text!r} is no address; write it as host:port, like 192.0.2.1:9092"
+        ) from None
+    return address
+
+
+def _topic(text: str) -> str:
+    if text.split() != [text]:
+        raise typer.BadParameter(f"{text!r} is no topic; write one word, like /1b/hrit")
+    return text if text.startswith("/") else f"/{text}"
+
+
+Server = Annotated[
+    str,
+    typer.Argument(help="host:port of the chain's request socket.", show_default=False, callback=_address),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the reply's data as JSON.")]
-Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the reply.")]
+Patience = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the reply, or a sign of progress.")
+]
 
 
 @app.command()
@@ -31,7 +61,9 @@ def ping(server: Server, as_json: AsJson = False, timeout: Patience = 5.0) -> No
 @app.command()
 def info(
     server: Server,
-    topic: Annotated[str, typer.Argument(help="Topics that begin so; all, if left out.")] = "/",
+    topic: Annotated[
+        str, typer.Argument(help="Topics that begin so; all, if left out.", callback=_topic)
+    ] = "/",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="So many names at most.")] = 20,
     as_json: AsJson = False,
     timeout: Patience = 5.0,
@@ -41,11 +73,11 @@ def info(
     if as_json:
         typer.echo(json.dumps(data))
         return
-    table = Table(title=f"{server}: up for {data.get('uptime', '?')}", title_justify="left")
-    table.add_column("announced, newest first")
-    for name in data.get("files", []):
-        table.add_row(name)
-    Console().print(table)
+    names = data.get("files") or []
+    told = f"newest first:" if names else f"nothing announced about {topic}"
+    typer.echo(f"{server}: up for {data.get('uptime', '?')}; {told}")
+    for name in names:
+        typer.echo(f"  {name}")
 
 
 @app.command()
@@ -59,15 +91,14 @@ def push(
         typer.Option(
             "--destination",
             "-d",
-            help="Where to move it: a URL that the chain allows. Credentials are not taken from here.",
+            help="Where to move it: a URL that the chain allows. With / at the end it is a folder."
+            f" Its login, user[:password], stands in ${VARIABLE}.",
             show_default=False,
         ),
     ],
-    topic: Annotated[str, typer.Option("--topic", help="The topic of the request.")] = "/request",
-    login: Annotated[
-        str,
-        typer.Option(envvar="TRANSHIP_LOGIN", help="user[:password] for the destination; set the variable."),
-    ] = "",
+    topic: Annotated[
+        str, typer.Option("--topic", help="The topic of the request.", callback=_topic)
+    ] = "/request",
     once: Annotated[
         bool, typer.Option("--once", help="Don't move it again if it was moved there before.")
     ] = False,
@@ -75,48 +106,113 @@ def push(
     timeout: Patience = 60.0,
 ) -> None:
     """Have a server move an announced file (again), to reprocess it."""
-    if login:
-        scheme, _, rest = destination.partition("://")
-        destination = f"{scheme}://{login}@{rest}"
-    data: dict[str, Any] = {
+    place = place_of(destination)
+    if not path.startswith("/"):
+        raise typer.BadParameter(
+            f"{path!r} is no full path; `tranship request info` lists what was announced"
+        )
+    ours = _is_ours(server, timeout)
+    data = {
         "uri": path,
         "uid": os.path.basename(path),
-        "destination": destination,
-        "tranship": {"v": 1, "id": f"by-hand-{os.getpid()}", "again": not once},
+        "destination": told_to(place, unquoting=ours),
+        "tranship": {"v": 1, "id": _ticket(), "again": not once, "progress": True},
     }
-    reply = _asked(server, compose(topic, "push", data), "file", timeout)
-    fields = reply.fields
-    typer.echo(json.dumps(fields) if as_json else f"{path}: moved to {fields.get('destination')}")
+    with _shown(path) as tell:
+        reply = _answer(server, _composed(topic, "push", data), timeout, tell)
+    told = read_reply(reply, timeout)
+    if told.data is None:
+        failure = told.failure if ours and told.failure else None
+        raise ended(f"{server}: {_MEANING[failure]}: {told.reason}")
+    where = f"{place}{os.path.basename(path)}" if place.path.endswith("/") else str(place)
+    typer.echo(json.dumps(told.data) if as_json else f"{path}: moved to {where}")
+
+
+_MEANING: Mapping[Failure | None, str] = {
+    Failure.REFUSED: "refused",
+    Failure.SUPERSEDED: "refused",
+    Failure.TEMPORARY: "failed, and may work later",
+    Failure.PERMANENT: "failed",
+    Failure.FATAL: "failed, and nothing can be moved there until somebody mends it",
+    None: "refused or failed",
+}
+
+
+def _ticket() -> str:
+    return f"by-hand-{os.getpid()}"
+
+
+def _is_ours(server: str, timeout: float) -> bool:
+    """Whether server answers as ours do, with the id of the request. Ends the command if none is there."""
+    pong = _asked(
+        server, compose("/ping", "ping", {"tranship": {"v": 1, "id": _ticket()}}), "pong", min(timeout, 5.0)
+    )
+    return pong.ticket == _ticket()
 
 
 def _asked(server: str, message: Message, wanted: str, timeout: float) -> Message:
-    """The reply to message, of the type that is wanted; else an error that says what came instead."""
-    try:
-        reply = asyncio.run(_ask(server.removeprefix("tcp://"), message, timeout))
-    except BusError as error:
-        raise _failed(str(error)) from None
-    if reply is None:
-        waited = timedelta(seconds=timeout)
-        raise _failed(f"{server}: no answer within {waited.total_seconds():g} s; does a server answer there?")
+    """The reply to message, of the type that is wanted; else the command ends by saying what came instead."""
+    reply = _answer(server, message, timeout)
     if reply.type != wanted:
         reason = reply.fields.get("reason") or reply.data or "it does not know such requests"
-        raise _failed(f"{server}: {reply.type}: {reason}")
+        raise ended(f"{server}: answers a {message.type} with {reply.type}: {reason}")
     return reply
 
 
-async def _ask(server: str, message: Message, timeout: float) -> Message | None:
+Tell = Callable[[int, int], None]
+"""Called with the bytes that are moved, and all that there are."""
+
+
+def _answer(server: str, message: Message, timeout: float, tell: Tell = lambda moved, total: None) -> Message:
+    """Whatever server replies to message; the command ends if that is nothing."""
+    with explained():
+        reply = asyncio.run(_ask(server, message, timeout, tell))
+    if reply is None:
+        raise ended(
+            f"{server}: no answer within {timeout:g} s; does a server take requests there"
+            " (`tranship status` on its host, `request` in its configuration)?",
+            Exit.UNAVAILABLE,
+        )
+    return reply
+
+
+async def _ask(server: str, message: Message, timeout: float, tell: Tell) -> Message | None:
     bus = ZeroMQBus()
     try:
         asker = bus.asker(f"tcp://{server}", many=False)
-        asker.ask(message, "by-hand", timeout)
+        asker.ask(message, _ticket(), timeout)
         while True:
             for answer in await asker.answered():
-                if answer.message is None or answer.message.type != "progress":
-                    return answer.message
+                told = answer.message
+                if told is None or told.type != "progress":
+                    return told
+                asker.keep_waiting(_ticket(), timeout)
+                _pass_on(told.fields, tell)
     finally:
         bus.close()
 
 
-def _failed(text: str) -> typer.Exit:
-    typer.echo(text, err=True)
-    return typer.Exit(1)
+def _pass_on(progress: Mapping[str, Any], tell: Tell) -> None:
+    moved, total = progress.get("bytes"), progress.get("total")
+    if isinstance(moved, int) and isinstance(total, int):
+        tell(moved, total)
+
+
+def _composed(topic: str, kind: str, data: Mapping[str, Any]) -> Message:
+    try:
+        return compose(topic, kind, data)
+    except Unsendable as error:
+        raise ended(f"this can't be asked: {error}") from None
+
+
+@contextmanager
+def _shown(path: str) -> Iterator[Tell]:
+    """Show on stderr how far it is: a bar on a terminal, else a line each time."""
+    name = os.path.basename(path)
+    if not sys.stderr.isatty():
+        yield lambda moved, total: typer.echo(f"{name}: {moved / 1e6:.1f} of {total / 1e6:.1f} MB", err=True)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda moved, total: bar.update(task, completed=moved, total=total)

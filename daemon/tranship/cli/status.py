@@ -2,19 +2,16 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from tranship.config.findings import ConfigError
+from tranship.cli.ending import console, explained
+from tranship.config.checks import taken_on_trust
 from tranship.config.load import load
-from tranship.journal.engine import JournalError
 from tranship.journal.survey import Survey, survey
 from tranship.run.health import posted
 
@@ -28,17 +25,18 @@ def status(
     if as_json:
         typer.echo(json.dumps([{**asdict(found), "health": health} for found, health in seen]))
         return
-    console = Console()
+    out = console()
     for found, health in seen:
-        table = Table(title=_title(found, health), title_justify="left")
+        out.print(_title(found, health), highlight=False, markup=False)
+        table = Table()
         table.add_column("chain")
         for column in found.columns:
             table.add_column(column, justify="right")
         for row in found.rows:
             table.add_row(row.chain, *(str(row.numbers[column]) for column in found.columns))
-        console.print(table)
+        out.print(table if found.rows else "  nothing yet")
         for line in found.reasons:
-            console.print(f"  {line}", highlight=False, markup=False)
+            out.print(f"  {line}", highlight=False, markup=False)
 
 
 def _seen(file: Path) -> tuple[Survey, dict[str, Any] | None]:
@@ -49,17 +47,7 @@ def _seen(file: Path) -> tuple[Survey, dict[str, Any] | None]:
 
 def journal_of(file: Path) -> Path:
     """The journal that file is, or that the configuration file names. Raises ConfigError."""
-    return file if _is_journal(file) else Path(load(file).config.journal)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Known errors are one line and exit code 1."""
-    try:
-        yield
-    except (ConfigError, JournalError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    return file if _is_journal(file) else Path(load(file, folders=taken_on_trust).config.journal)
 
 
 def _is_journal(file: Path) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from tranship.cli.status import explained, journal_of
+from tranship.cli.ending import console, ended, explained
+from tranship.cli.status import journal_of
 from tranship.journal.survey import trace as passages_of
 
 
@@ -36,8 +37,8 @@ def trace(
             table.add_column(column, overflow="fold")
         for passage, _ in found:
             at = datetime.fromtimestamp(passage.at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-            table.add_row(at, passage.step, passage.chain, passage.file, passage.told)
-        Console().print(table)
+            table.add_row(at, *map(escape, (passage.step, passage.chain, passage.file, passage.told)))
+        console().print(table)
     if not found:
-        typer.echo(f"{name}: unknown to {', '.join(map(str, journals))}", err=True)
-        raise typer.Exit(1)
+        asked = ", ".join(map(str, journals))
+        raise ended(f"{name}: unknown to {asked}; give the file's name or its full path at the server")

@@ -93,7 +93,9 @@ def _text(path: Path, report: Report) -> str:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
     except OSError as error:
-        raise report.stop(Place(0), f"can't be read: {error.strerror}") from None
+        raise report.stop(
+            Place(0), f"can't be read: {error.strerror}", "is this the path, and may this user read it?"
+        ) from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise report.stop(Place(line), "is not written in UTF-8", "save the file as UTF-8") from None

@@ -1,5 +1,6 @@
 """Counting what a journal says, from another process: read only, beside the one that writes."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,18 +123,21 @@ def trace(path: Path, name: str) -> list[Passage]:
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The journal at path, to read. Raises JournalError."""
+    if not os.path.lexists(path):
+        raise JournalError(f"{path}: there is no such journal; has its process run yet, and as this user?")
+    db = None
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
-    except sqlite3.Error as error:
-        raise JournalError(f"{path}: {error}; has the process run yet?") from error
-    try:
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-            raise JournalError(f"{path}: is no journal of Tranship")
+            raise JournalError(f"{path}: is no journal of Tranship; give a configuration, or its journal")
         yield db
     except sqlite3.Error as error:
-        raise JournalError(f"{path}: {error}; has the process run yet?") from error
+        raise JournalError(
+            f"{path}: can't be read as a journal: {error}; may this user read it, and write in its folder?"
+        ) from error
     finally:
-        db.close()
+        if db is not None:
+            db.close()
 
 
 def _kind(db: sqlite3.Connection) -> str:

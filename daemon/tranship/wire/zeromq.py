@@ -10,6 +10,8 @@ that something changed: whoever is called because of it, or has used the socket,
 """
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -357,6 +359,13 @@ _PUBLISHING: Options = {**_ALL, zmq.SNDHWM: WAITING_TO_BE_TOLD, zmq.XPUB_NODROP:
 _ANSWERING: Options = {**_ALL, zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 10_000, zmq.RCVHWM: 1000}
 
 
+_ADVICE = {
+    errno.EADDRINUSE: "another process has it: `ss -ltnp` shows who",
+    errno.EADDRNOTAVAIL: "is it an address of this host?",
+    errno.EACCES: "ports below 1024 are for root",
+}
+
+
 def _bound(context: Context, kind: int, address: str, options: Options) -> tuple[zmq.Socket[bytes], str]:
     host_and_port(address)
     made = made_socket(context, kind, options)
@@ -365,7 +374,8 @@ def _bound(context: Context, kind: int, address: str, options: Options) -> tuple
         made.bind(address)
     except zmq.ZMQError as error:
         made.close(0)
-        raise BusError(f"{address} can't be listened on: {error.strerror}") from None
+        told, advice = os.strerror(error.errno or 0), _ADVICE.get(error.errno or 0, "")
+        raise BusError(f"{address} can't be listened on: {told}{advice and '; '}{advice}") from None
     return made, made.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
