@@ -69,6 +69,12 @@ class Process:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
+    @property
+    def peak_memory(self) -> float:
+        """The most memory that it has used so far (MB)."""
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
     def until(self, text: str, count: int = 1, deadline: float = DEADLINE) -> Self:
         """Wait until its output holds text so many times; fails at once if it ends before."""
 
@@ -156,6 +162,7 @@ class Site:
         self.server_options: dict[str, Any] = {}
         self.client_options: dict[str, Any] = {}
         self.chain_options: dict[str, Any] = {}
+        self.more_chains: dict[str, dict[str, Any]] = {}
         self.pattern = "{name}.dat"
         self._context: zmq.Context[Any] = zmq.Context()
         self._processes: list[Process] = []
@@ -217,7 +224,8 @@ class Site:
                     "request": self.request_port,
                     "allow": [f"file://{self.outgoing}/**"],
                     **self.chain_options,
-                }
+                },
+                **self.more_chains,
             },
         }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tranship.core.clock import Clock
 from tranship.core.journey import Step
 from tranship.core.story import Story
+from tranship.core.values import Version
 from tranship.journal import Deletion, ServerBook
 
 _LATER = 60.0
@@ -25,11 +26,14 @@ class Remove:
         """Delete everything that is due; seconds until the next is (None: nothing is owed)."""
         due, following = await self.book.due(self.clock.now())
         outcomes = await asyncio.to_thread(_remove, due)
-        settled: list[str] = []
+        settled: list[Version] = []
         stuck: list[str] = []
         for deletion, reason in zip(due, outcomes, strict=True):
             version = deletion.version
-            (stuck if reason == "" else settled).append(version.path)
+            if reason == "":
+                stuck.append(version.path)
+            else:
+                settled.append(version)
             if reason is None:
                 self.story.tell(Step.DELETED, version.path, deletion.chain, size=version.size)
             else:
