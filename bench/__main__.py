@@ -25,7 +25,7 @@ def main() -> None:
     """Measure, and print a report in Markdown."""
     options = _options()
     print(_machine(), flush=True)
-    with tempfile.TemporaryDirectory(prefix="tranship-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tranship-bench-", dir=options.folder) as folder:
         root = Path(folder)
         if "speed" in options.parts:
             _speed(root, options.files, options.peer_files, options.runs)
@@ -40,6 +40,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "parts", nargs="*", default=["speed", "latency", "start"], metavar="speed|latency|start"
     )
+    parser.add_argument("--folder", type=Path, help="the disk to measure on (default: the temporary folder)")
     parser.add_argument("--files", type=int, default=3000, help="files for us and for the bare loop")
     parser.add_argument(
         "--peer-files", type=int, default=200, help="files for Trollmoves (it is slow, at a steady rate)"

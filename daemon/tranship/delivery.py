@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tranship.core.values import Version
@@ -44,32 +46,43 @@ class Delivery:
     _made: dict[str, MoverOptions] = field(default_factory=dict)
 
     def __call__(self, moves: Iterable[Move], progress: Callable[[Move, int], None]) -> list[Outcome]:
-        """Deliver each of moves, one after the other. Blocking: for a worker thread. Never raises MoverError."""
-        return [self._deliver(move, progress) for move in moves]
+        """Deliver moves to one place, one after the other. Blocking: for a worker thread. Never raises MoverError."""
+        left = deque(moves)
+        outcomes: list[Outcome] = []
+        while left:
+            try:
+                self._deliver_all(left, outcomes, progress)
+            except MoverError as error:
+                outcomes.append(_failed(left.popleft(), error))
+        return outcomes
 
     def sweep(self, place: Place) -> int:
         """Remove what a crash of ours has left at place (a folder); how many that were. Blocking, raises MoverError."""
         with self.pool.lend(place, self._options(place)) as mover:
             return len(sweep(mover, place.path.rpartition("/")[0], self.owner))
 
-    def _deliver(self, move: Move, progress: Callable[[Move, int], None]) -> Outcome:
-        version, place = move.version, move.place
-        try:
-            options = self._options(place)
-            with self.pool.lend(place, options, backups=move.backups) as mover:
+    def _deliver_all(
+        self, left: deque[Move], outcomes: list[Outcome], progress: Callable[[Move, int], None]
+    ) -> None:
+        """Deliver what is left over one connection, until it is; a MoverError is about the first that is left."""
+        first = left[0]
+        options = self._options(first.place)
+        with self.pool.lend(first.place, options, backups=first.backups) as mover:
+            where = self.pool.where(mover)
+            while left and left[0].backups == first.backups:
+                move = left[0]
+                version = move.version
                 receipt = upload(
                     mover,
                     Path(version.path),
-                    place.name_for(os.path.basename(version.path)),
+                    move.place.name_for(os.path.basename(version.path)),
                     expected=Expected(version.size, version.mtime_ns, version.checksum),
                     options=options,
                     token=f"{self.owner}-{_mark(move)}",
-                    progress=lambda count: progress(move, count),
+                    progress=partial(progress, move),
                 )
-                landed = str(self.pool.where(mover).at(receipt.name))
-        except MoverError as error:
-            return _failed(move, error)
-        return Outcome(move, landed, receipt.seconds, receipt.how)
+                left.popleft()
+                outcomes.append(Outcome(move, str(where.at(receipt.name)), receipt.seconds, receipt.how))
 
     def _options(self, place: Place) -> MoverOptions:
         """The parameters that mean something to the mover of place (a chain may use several movers)."""

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
 from trollsift import compose as fill_in
@@ -33,7 +34,7 @@ from tranship.journal import ClientBook, Cursor, Delivered, Job, NewJob, Retry, 
 from tranship.lanes import Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
 from tranship.steps.hear import Announcement, announcement_of, sort
-from tranship.steps.publish import local_message
+from tranship.steps.publish import local_message, uri_at
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
 from tranship.steps.request import Failure, Reply, read_reply, requests
 from tranship.steps.verify import Arrival, verify
@@ -293,7 +294,7 @@ class _Chain:
         template = self.options.destination
         try:
             url = str(fill_in(template, message.dated)) if "{" in template else template
-            place = Place.parse(url)
+            place = _place(url)
             url.encode()
         except KeyError as error:
             return "", f"destination {template} needs {error}, which the announcement lacks"
@@ -460,11 +461,7 @@ class _Chain:
         return count
 
     async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
-        destination, reason = self._destination(announcement)
-        if reason:
-            await self._fail([(job, offer, Reply(None, failure=Failure.PERMANENT, reason=reason))])
-            return
-        place = Place.parse(destination)
+        place = _place(job.new.destination)
         try:
             await self._make_folder(place)
         except OSError as error:
@@ -475,7 +472,7 @@ class _Chain:
         extra = {"backup_targets": list(self.options.backup_targets)} if self.options.backup_targets else {}
         login = _quoted(self._login) if offer.many else self._login  # old peers don't unquote
         facts = {"id": ticket, **({"again": True} if job.id in self._mistrusted else {})}
-        request = requests(announcement, destination, login, facts, extra)
+        request = requests(announcement, job.new.destination, login, facts, extra)
         asker = self._asker(offer.request_address, many=offer.many)
         at = self._around.clock.now()
         self._asked[ticket] = _Asked(job, announcement, place, offer, asker, at)
@@ -690,6 +687,9 @@ def _temporarily(reason: str) -> Reply:
     return Reply(None, failure=Failure.TEMPORARY, reason=reason)
 
 
+_place = lru_cache(maxsize=1024)(Place.parse)
+
+
 def _quoted(login: str) -> str:
     """A login as it stands in a URL."""
     user, colon, password = login.partition(":")
@@ -706,7 +706,9 @@ def _wrong(arrived: _Arrived) -> str:
     if announcement is None:
         return "the announcement names no file"
     place = arrived.asked.place
-    return verify([Arrival(place.name_for(file.uid), file) for file in announcement.files])
+    return verify(
+        [Arrival(uri_at(place, file.folder, file.uid, local=True), file) for file in announcement.files]
+    )
 
 
 def _is_here(place: Place) -> bool:

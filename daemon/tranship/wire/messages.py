@@ -353,17 +353,14 @@ def _write(data: Any) -> tuple[str, str, str, str]:
 
 
 def _dump(data: Any) -> tuple[str, str]:
-    try:
-        return _PLAIN, _write_plain(data)
-    except TypeError:
-        return _DATED, _write_dated(data)
+    version = _PLAIN
 
+    def iso(value: Any) -> str:
+        nonlocal version
+        if isinstance(value, (dt.date, dt.time)):
+            version = _DATED
+            return value.isoformat()
+        raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
-def _iso(value: Any) -> str:
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} is not JSON serializable")
-
-
-_write_plain: Final = json.JSONEncoder().encode
-_write_dated: Final = json.JSONEncoder(default=_iso).encode
+    text = json.JSONEncoder(default=iso).encode(data)
+    return version, text

@@ -181,10 +181,9 @@ class ZeroMQSubscription:
         if line is None:
             return True
         while not self._inbox.full:
-            try:
-                self._hear(line.socket.recv(NOW), _rest_of(line.socket), address)
-            except zmq.Again:
+            if not _has_come(line.socket):
                 return True
+            self._hear(line.socket.recv(NOW), _rest_of(line.socket), address)
         line.socket.getsockopt(zmq.EVENTS)  # or its file descriptor would call again at once
         if address not in self._behind:
             self._behind.append(address)
@@ -262,11 +261,10 @@ class ZeroMQAsker:
         self._look_due = False
         line = self._line
         while not line.closed:
-            try:
-                first = line.socket.recv(NOW)
-            except zmq.Again:
+            if not _has_come(line.socket):
                 self._desk.flush()
                 return
+            first = line.socket.recv(NOW)
             rest = _rest_of(line.socket)
             self._desk.came(rest[0].bytes if len(rest) == 1 and not first else b"")
 
@@ -319,10 +317,9 @@ class ZeroMQAnswerer:
     def _look(self) -> None:
         self._look_due = False
         while not self._socket.closed and not self._inbox.full:
-            try:
-                identity = self._socket.recv(NOW)
-            except zmq.Again:
+            if not _has_come(self._socket):
                 return
+            identity = self._socket.recv(NOW)
             self._take_in(identity, _rest_of(self._socket))
         if not self._socket.closed:
             self._socket.getsockopt(zmq.EVENTS)  # or its file descriptor would call again at once
@@ -377,6 +374,11 @@ def _bound(context: Context, kind: int, address: str, options: Options) -> tuple
         told, advice = os.strerror(error.errno or 0), _ADVICE.get(error.errno or 0, "")
         raise BusError(f"{address} can't be listened on: {told}{advice and '; '}{advice}") from None
     return made, made.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+
+def _has_come(source: zmq.Socket[bytes]) -> bool:
+    """Whether there is something to receive; asking is cheaper than being told so by zmq.Again."""
+    return bool(int(source.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def _rest_of(source: zmq.Socket[bytes]) -> list[zmq.Frame]:
