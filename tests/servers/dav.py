@@ -170,6 +170,7 @@ ThreadsPerChild 16
 MaxRequestWorkers 16
 DocumentRoot {served}
 DavLockDB {work}/locks
+LimitRequestBody 0
 <Directory {served}>
   Dav On
   AuthType Basic

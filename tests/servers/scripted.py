@@ -4,10 +4,11 @@
         ... connect to 127.0.0.1:server.port; server.heard is what came ...
 
 An answer may also come in pieces. One that ends with HANG_UP is followed by the end of the connection, one that
-ends with SILENCE by nothing.
+ends with SILENCE by nothing: what comes is not even read.
 """
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -41,11 +42,17 @@ class Scripted:
     """Serves inside a `with`, on a free port of loopback; every connection has a thread."""
 
     def __init__(
-        self, answer: Callable[[Heard], bytes | Iterable[bytes]], *, takes_bodies: bool = True
+        self,
+        answer: Callable[[Heard], bytes | Iterable[bytes]],
+        *,
+        takes_bodies: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.heard: list[Heard] = []
         self._answer = answer
         self._takes_bodies = takes_bodies
+        self._tls = tls
+        self._stopped = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._lines: list[socket.socket] = []
@@ -56,6 +63,7 @@ class Scripted:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._stopped.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for line in self._lines:
@@ -71,6 +79,8 @@ class Scripted:
         with suppress(OSError):
             while True:
                 line, _ = self._listener.accept()
+                if self._tls:
+                    line = self._tls.wrap_socket(line, server_side=True)
                 self._lines.append(line)
                 thread = threading.Thread(target=self._serve, args=(line,), daemon=True)
                 self._threads.append(thread)
@@ -85,6 +95,8 @@ class Scripted:
                     line.sendall(piece.removesuffix(HANG_UP).removesuffix(SILENCE))
                     if piece.endswith(HANG_UP):
                         return line.shutdown(socket.SHUT_RDWR)
+                    if piece.endswith(SILENCE):
+                        self._stopped.wait()
         return None
 
 
