@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +55,7 @@ def demo(
 ) -> None:
     """Show the main job: files are received in bursts, announced, requested, moved, verified and published."""
     console = Console()
+    signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="tranship-demo-") as folder:
         site = _Site(Path(folder))
         console.print(
@@ -60,10 +63,8 @@ def demo(
         )
         with _listening(site) as seen, _processes(site):
             _until_ready(site)
-            writer = threading.Thread(target=_receive, args=(site, seen, bursts, every), daemon=True)
-            writer.start()
-            _show(console, site, seen, bursts)
-            writer.join()
+            with _receiving(site, seen, bursts, every):
+                _show(console, site, seen, bursts)
         _sum_up(console, site, seen)
 
 
@@ -129,11 +130,29 @@ class _Seen:
         return self.received_all and len(self.published) >= len(self.closed)
 
 
-def _receive(site: _Site, seen: _Seen, bursts: int, every: float) -> None:
+def _leave(number: int, _: FrameType | None) -> None:
+    """Asked to stop: leave nothing behind."""
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _receiving(site: _Site, seen: _Seen, bursts: int, every: float) -> Iterator[None]:
+    stop = threading.Event()
+    writer = threading.Thread(target=_receive, args=(site, seen, bursts, every, stop), daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()
+
+
+def _receive(site: _Site, seen: _Seen, bursts: int, every: float, stop: threading.Event) -> None:
     """Write slots as a reception does: all segments of all channels, as fast as they come."""
     begun = time.time()
     for burst in range(bursts):
-        time.sleep(max(0.0, begun + burst * every - time.time()))
+        if stop.wait(max(0.0, begun + burst * every - time.time())):
+            return
         slot = time.strftime("%Y%m%d%H%M", time.gmtime(begun // 900 * 900 + burst * 900))
         for segment in range(1, SEGMENTS + 1):
             for channel in CHANNELS:
@@ -200,6 +219,7 @@ def _processes(site: _Site) -> Iterator[None]:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def _until_ready(site: _Site) -> None:
@@ -269,6 +289,7 @@ def _sum_up(console: Console, site: _Site, seen: _Seen) -> None:
         ("tranship server FILE", "run a server; `tranship client FILE` a client (see README.md)"),
         ("tranship request ping HOST:PORT", "ask a server by hand; also `info` and `push`"),
         ("tranship status FILE", "what was done and what is owed, from the journals"),
+        ("tranship trace NAME FILE …", "the way of one file, step by step"),
     ):
         console.print(f"  {command:36} {what}", highlight=False)
     if arrived != sent:

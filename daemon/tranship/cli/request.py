@@ -74,7 +74,7 @@ def info(
         typer.echo(json.dumps(data))
         return
     names = data.get("files") or []
-    told = f"newest first:" if names else f"nothing announced about {topic}"
+    told = "newest first:" if names else f"nothing announced about {topic}"
     typer.echo(f"{server}: up for {data.get('uptime', '?')}; {told}")
     for name in names:
         typer.echo(f"  {name}")
