@@ -40,6 +40,7 @@ class Powers:
     """What a mover can do beyond the plain verbs.
 
     whole_put   a name that is put appears whole or not at all (object stores): no temporary name needed
+    verified    `put` and `get` themselves compare what went over: the size, and a checksum if the place has one
     folders     folders exist by themselves; where not (object stores), any name can be put without one
     writing     names can be put, renamed and removed at all (not by plain HTTP)
     listing     `list` works at all (not by plain HTTP)
@@ -52,6 +53,7 @@ class Powers:
     """
 
     whole_put: bool = False
+    verified: bool = False
     folders: bool = True
     writing: bool = True
     listing: bool = True

@@ -72,7 +72,8 @@ def _aliases(field: FieldInfo) -> list[str]:
 def _told(model: type[BaseModel], detail: ErrorDetails) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] != "extra_forbidden":
-        return f"option `{key}`: {detail['msg'].removeprefix('Value error, ')}"
+        reason = detail["msg"].removeprefix("Value error, ")
+        return f"option `{key}`: {reason}" if key else reason
     nearest = get_close_matches(key, sorted(keys_of(model)), n=1, cutoff=0.0)
     return (
         f"there is no option `{key}`; the nearest is `{nearest[0]}`"

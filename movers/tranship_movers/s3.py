@@ -26,17 +26,24 @@ from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import botocore.session
 from botocore import UNSIGNED, exceptions
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.httpsession import get_cert_path
 from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
+from botocore.utils import get_environ_proxies
 from pydantic import AliasChoices, BeforeValidator, ByteSize, Field, Secret, SecretStr
 from pydantic import field_validator as checked
 from pydantic import model_validator as all_checked
+from urllib3 import Timeout, connection_from_url
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from tranship_movers.contract import Facts, Powers, Progress, unheard
 from tranship_movers.errors import (
@@ -72,8 +79,7 @@ PIECE = 256 * 1024
 MOST_PARTS = 10_000
 """Parts of one object, by S3's rules."""
 
-PAUSES = (0.1, 0.4, 1.6)
-"""Seconds before a request that the place was too busy for, or that was cut, is repeated."""
+OTHER_MD5 = "arrived with another MD5 (or the place's ETag is none; then `etag: opaque` helps)"
 
 
 # ---------------------------------------------------------------- what it can be told
@@ -183,7 +189,10 @@ class S3Options(MoverOptions):
         for key, why in MEANINGLESS.items():
             if key in told:
                 raise ValueError(f"`{key}` means nothing here ({why}): leave it out")
-        for key, value in (told.pop("client_kwargs", None) or {}).items():
+        client = told.pop("client_kwargs", None) or {}
+        if not isinstance(client, Mapping):
+            raise ValueError("`client_kwargs` is no mapping")
+        for key, value in client.items():
             if key not in CLIENT_KEYS:
                 raise ValueError(f"`client_kwargs.{key}` is not known; known are {', '.join(CLIENT_KEYS)}")
             if told.setdefault(CLIENT_KEYS[key], value) != value:
@@ -192,9 +201,13 @@ class S3Options(MoverOptions):
 
     @checked("endpoint_url")
     @classmethod
-    def _no_login_in_endpoint(cls, url: str | None) -> str | None:
-        if url is not None and "@" in urlsplit(url if "://" in url else f"//{url}").netloc:
-            raise ValueError("an endpoint holds no user and password; they are `key` and `secret`")
+    def _is_a_host(cls, url: str | None) -> str | None:
+        if url is not None:
+            if "@" in url:
+                raise ValueError("holds no user and password; they are `key` and `secret`")
+            parts = urlsplit(url if "://" in url else f"//{url}")
+            if not parts.hostname or parts.scheme not in ("", "http", "https") or parts.port == 0:
+                raise ValueError("is no http(s)://host:port")
         return url
 
     @checked("config_kwargs")
@@ -216,10 +229,13 @@ class S3Mover:
     """The objects of one bucket."""
 
     options = S3Options
-    powers = Powers(whole_put=True, folders=False, mtime=True, checksums=frozenset({"md5"}))
+    powers = Powers(whole_put=True, verified=True, folders=False, mtime=True, checksums=frozenset({"md5"}))
 
     copy_at_most: ClassVar[int] = 5 << 30
     """Bytes that a place copies in one request; Amazon's limit."""
+
+    pauses: ClassVar[tuple[float, ...]] = (0.1, 0.4, 1.6)
+    """Seconds before a request that the place was too busy for, or that was cut, is sent again."""
 
     def __init__(self, place: Place, options: S3Options) -> None:
         """Connect to the bucket of place and log in. A key that may not list is welcome, too."""
@@ -232,8 +248,9 @@ class S3Mover:
         self._closed = False
         _hush()
         with translated(str(place), ours):
-            self._client = _client(place, options)
+            self._client, credentials = _client(place, options)
             self._extras = _extras(self._client, options)
+            self._shortcut = _shortcut(self._client, credentials, self._bucket, options)
             with suppress(Permanent), translated(str(place), ours):
                 self._call("list_objects_v2", MaxKeys=1)
 
@@ -248,8 +265,7 @@ class S3Mover:
                 self._in_parts(described, file.size, step, partial(self._put_part, file, key, heard), heard)
             else:
                 body = _Body(file.read(0, file.size), heard.part())
-                reply = self._send("put_object", body, heard, described)
-                self._confirm(key, reply, body.md5, file.size)
+                self._confirm(key, self._send_whole(body, heard, described), body.md5, file.size)
 
     def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
         """Write the bytes at name into target: by one request up to `part_size`, else in parts."""
@@ -258,8 +274,9 @@ class S3Mover:
             reply, digest = self._try(partial(self._get_at_once, key, file, heard.part()), key, heard)
             if digest is None:
                 digest = self._get_in_parts(key, reply, file, heard)
-            if digest and self._digest(reply) not in (None, digest):
-                raise Mangled("arrived with another MD5", where=self._where(key))
+            differs = digest and self._digest(reply) not in (None, digest)
+            if differs and not ("-" in str(digest) and self._same_again(key, reply, file)):
+                raise Mangled(OTHER_MD5, where=self._where(key))
         os.utime(target, ns=(_mtime(reply),) * 2)
 
     def stat(self, name: str) -> Facts | None:
@@ -315,7 +332,7 @@ class S3Mover:
         if self._closed:
             return False
         try:
-            self._client.head_bucket(Bucket=self._bucket)
+            self._client.get_bucket_location(Bucket=self._bucket)
         except exceptions.ClientError:
             return True
         except (exceptions.BotoCoreError, HTTPError, OSError):
@@ -326,16 +343,27 @@ class S3Mover:
         """End all connections."""
         self._closed = True
         self._client.close()
+        if self._shortcut is not None:
+            self._shortcut.close()
 
     # How bytes go there.
+
+    def _send_whole(self, body: "_Body", heard: "_Heard", described: Reply) -> Reply:
+        """Send body as an object of its own."""
+        reply: Reply | None = None
+        if self._shortcut is not None and len(body.content) <= PIECE:
+            reply = self._try(partial(self._shortcut.put, body, described), described["Key"], heard)
+        if reply is None:
+            return self._send("put_object", body, heard, described)
+        body.tell_rest()
+        return reply
 
     def _send(self, operation: str, body: "_Body", heard: "_Heard", described: Reply) -> Reply:
         """Send body. The place refuses it if the MD5 that we tell is not that of what arrived."""
 
         def attempt() -> Reply:
             body.seek(0)
-            md5 = b64encode(bytes.fromhex(body.md5)).decode()
-            return self._call(operation, Body=body, ContentMD5=md5, **described)
+            return self._call(operation, Body=body, ContentMD5=body.md5_in_base64, **described)
 
         reply = self._try(attempt, described["Key"], heard)
         body.tell_rest()
@@ -369,18 +397,18 @@ class S3Mover:
 
     def _complete(self, key: str, upload: str, etags: Sequence[str], size: int) -> None:
         """Make the object of its parts. A lost reply is no failure if the object is there."""
-        digests = [self._digest({"ETag": etag}) for etag in etags]
-        expected = _digest_of_parts([digest for digest in digests if digest])
+        digests = [digest for etag in etags if (digest := self._digest({"ETag": etag})) and "-" not in digest]
+        expected = _digest_of_parts(digests) if len(digests) == len(etags) else None
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
         told = {"UploadId": upload, "MultipartUpload": {"Parts": parts}}
         try:
             reply = self._ask("complete_multipart_upload", Key=key, **told)
         except Temporary:
             with suppress(MoverError):
-                if (found := self._head(key)) is not None and self._digest(found) == expected:
+                if expected and self._digest(self._head(key) or {}) == expected:
                     return
             raise
-        self._confirm(key, reply, expected if all(digests) else None, size)
+        self._confirm(key, reply, expected, size)
 
     def _abort(self, key: str, upload: str) -> None:
         """Drop the parts of an upload. If the place can't be reached, `_clear_abandoned` does it some day."""
@@ -401,7 +429,7 @@ class S3Mover:
         theirs = self._digest(reply)
         if theirs and expected and ("-" in theirs) == ("-" in expected):
             if theirs != expected:
-                raise Mangled("arrived with another MD5", where=self._where(key))
+                raise Mangled(OTHER_MD5, where=self._where(key))
             return
         found = self._head(key)
         arrived = 0 if found is None else found["ContentLength"]
@@ -432,6 +460,12 @@ class S3Mover:
         if "-" not in theirs:
             return _md5_of_file(file)
         return _digest_of_parts(digests) if theirs.endswith(f"-{len(digests)}") else None
+
+    def _same_again(self, key: str, reply: Reply, file: int) -> bool:
+        """Whether another reading gives the same bytes. SeaweedFS tells a strange ETag of what it copied."""
+        before = _md5_of_file(file)
+        self._get_in_parts(key, reply, file, _Heard(unheard))
+        return _md5_of_file(file) == before
 
     def _get_part(self, key: str, etag: str, file: int, heard: "_Heard", span: "_Span") -> str:
         """Get one part of the object, give its MD5."""
@@ -487,7 +521,7 @@ class S3Mover:
     ) -> T:
         """What act gives. After an error that again names it is tried once more, while there is time."""
         latest = time.monotonic() + self._options.timeout.total_seconds() / 2
-        for pause in PAUSES:
+        for pause in self.pauses:
             try:
                 with translated(self._where(key), ours):
                     return act()
@@ -551,24 +585,29 @@ class S3Mover:
 # ---------------------------------------------------------------- how botocore is set up
 
 
-def _client(place: Place, options: S3Options) -> Any:
+def _client(place: Place, options: S3Options) -> tuple[Any, Any]:
+    """A client of botocore, and the credentials that it signs with."""
     session = botocore.session.Session(profile=options.profile)
     session.register_component("data_loader", _models())
-    secret, token = place.password or options.secret, options.token
+    key, secret, token = place.user or options.key, place.password or options.secret, options.token
     client = session.create_client(
         "s3",
         region_name=options.region,
         endpoint_url=_endpoint(options),
         use_ssl=options.use_ssl,
         verify=None if options.verify is True else str(options.verify) if options.verify else False,
-        aws_access_key_id=place.user or options.key,
+        aws_access_key_id=key,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         aws_session_token=token.get_secret_value() if token else None,
         config=_config(options),
     )
     client.meta.events.register("before-send.s3", _in_pieces)
     client.meta.events.register("before-call.s3", partial(_impatient, _connect_seconds(options)))
-    return client
+    if options.endpoint_url:
+        client.meta.events.register("before-call.s3.HeadBucket", _sent_elsewhere)
+    if key and secret:
+        return client, Credentials(key, secret.get_secret_value(), token and token.get_secret_value())
+    return client, session.get_credentials()
 
 
 @cache
@@ -656,10 +695,65 @@ def _hush() -> None:
         logger.setLevel(logging.INFO)
 
 
+def _shortcut(client: Any, credentials: Any, bucket: str, options: S3Options) -> "_Shortcut | None":
+    """A shortcut for small objects, if nothing is asked for that only botocore knows to do."""
+    extras = options.s3_additional_kwargs.get_secret_value() or options.config_kwargs.get_secret_value()
+    special = (
+        extras or options.anon or options.requester_pays or get_environ_proxies(client.meta.endpoint_url)
+    )
+    if special or not options.endpoint_url or options.request_checksum_calculation != "when_required":
+        return None
+    # Signing a request that is never sent tells where requests go, and for which region they are signed.
+    url = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
+    region = re.search(r"X-Amz-Credential=[^&]*%2F([^&]*)%2Fs3%2Faws4_request", url)
+    return _Shortcut(client, credentials, url.partition("?")[0][:-1], region[1], options) if region else None
+
+
+class _Shortcut:
+    """Puts small objects by a third of the processor time that botocore takes, with its signature."""
+
+    def __init__(self, client: Any, credentials: Any, url: str, region: str, options: S3Options) -> None:
+        self._config, self._credentials, self._region = client.meta.config, credentials, region
+        self._url = url
+        self._path = urlsplit(url).path
+        seconds = options.timeout.total_seconds()
+        verified = {"cert_reqs": "CERT_REQUIRED", "ca_certs": get_cert_path(options.verify)}
+        tls = verified if options.verify else {"cert_reqs": "CERT_NONE"}
+        self._pool = connection_from_url(
+            url,
+            timeout=Timeout(connect=_connect_seconds(options), read=seconds),
+            retries=False,
+            **(tls if url.startswith("https") else {}),
+        )
+
+    def put(self, body: "_Body", described: Reply) -> Reply | None:
+        """Put body; None if the place does not just say yes."""
+        headers = {f"x-amz-meta-{key}": value for key, value in described["Metadata"].items()}
+        headers |= {"Content-MD5": body.md5_in_base64, "User-Agent": "tranship"}
+        name = quote(described["Key"])
+        request = AWSRequest("PUT", self._url + name, headers=headers, data=body.content)
+        request.context["client_config"] = self._config
+        S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
+        headers = dict(request.headers.items())
+        reply = self._pool.urlopen("PUT", self._path + name, body=body.content, headers=headers)
+        encryption = reply.headers.get("x-amz-server-side-encryption", "")
+        told = {"ETag": reply.headers.get("ETag", ""), "ServerSideEncryption": encryption}
+        return told if reply.status == 200 else None
+
+    def close(self) -> None:
+        """End its connection."""
+        self._pool.close()
+
+
 def _impatient(seconds: float, *, model: Any, context: dict[str, Any], **_: Any) -> None:
     """Wait less for what only tidies up, or asks whether anybody is there."""
-    if model.name in ("AbortMultipartUpload", "HeadBucket"):
+    if model.name in ("AbortMultipartUpload", "GetBucketLocation"):
         context["read_timeout"] = seconds
+
+
+def _sent_elsewhere(**_: Any) -> None:
+    """Botocore asks for the region of a bucket when it is redirected; other places have none, and it never ends."""
+    raise Misconfigured("the place sends us elsewhere; should it be https?")
 
 
 def _in_pieces(request: Any, **_: Any) -> None:
@@ -764,7 +858,8 @@ class _Body(BytesIO):
         super().__init__(content)
         self.content = content
         self.told = tell
-        self.md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        md5 = hashlib.md5(content, usedforsecurity=False)
+        self.md5, self.md5_in_base64 = md5.hexdigest(), b64encode(md5.digest()).decode()
 
     def tell_rest(self) -> None:
         """Tell of all bytes, as far as that was not done piece by piece."""
@@ -798,13 +893,14 @@ class _Source:
     mtime_ns: int
 
     def read(self, start: int, size: int) -> bytes:
-        """Give size bytes from start. Raises SourceChanged if there are fewer."""
+        """Give size bytes from start. Raises SourceChanged if somebody wrote since it was opened."""
         try:
             piece = os.pread(self.descriptor, size, start)
+            now = os.fstat(self.descriptor)
         except OSError as error:
             raise of_system(error, where=str(self.path)) from error
-        if len(piece) != size:
-            raise SourceChanged("became shorter while it was sent", where=str(self.path))
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns) or len(piece) != size:
+            raise SourceChanged("was written to while it was sent", where=str(self.path))
         return piece
 
 
@@ -908,7 +1004,7 @@ def ours(error: Exception) -> MoverError | None:
         unproven = "CERTIFICATE_VERIFY_FAILED" in str(error) or "match" in str(error)
         return HostUnproven("its certificate is not valid") if unproven else Unreachable("speaks no TLS")
     if isinstance(error, CUT):
-        silent = any(isinstance(cause, TimeoutError) for cause in _causes(error))
+        silent = any(isinstance(cause, TimeoutError | PoolTimeout) for cause in _causes(error))
         return TimedOut("the line is silent") if silent else Unreachable("the line was cut")
     return None
 
@@ -941,8 +1037,7 @@ CODES: dict[str, type[MoverError]] = {
 """What the place's own words mean."""
 
 STATUS: dict[int, type[MoverError]] = {
-    301: Misconfigured,
-    307: Temporary,
+    **dict.fromkeys((301, 302, 307, 308), Misconfigured),
     401: LoginRefused,
     404: SourceGone,
     407: LoginRefused,

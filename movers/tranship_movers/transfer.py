@@ -95,7 +95,8 @@ def upload(
     checksum = _sum_to_compare(mover, source, expected, options)
     if mover.powers.whole_put:
         how = _send(mover, source, name, 0, options, progress)
-        _confirm(mover, name, before.st_size, checksum)
+        if not mover.powers.verified:
+            _confirm(mover, name, before.st_size, checksum)
         _unchanged(source, before)
     else:
         part = part_name(name, _versioned(token, before) if token else new_token())
@@ -224,7 +225,8 @@ def _sum_to_compare(mover: Mover, source: Path, expected: Expected | None, optio
         return ""
     announced = expected.checksum if expected is not None else ""
     theirs = announced.partition(":")[0]
-    algorithm = _algorithm(mover.powers.checksums, theirs, options.checksum)
+    offered = () if mover.powers.verified else mover.powers.checksums
+    algorithm = _algorithm(offered, theirs, options.checksum)
     hexed = digest(source, algorithm) if algorithm else ""
     if announced:
         found = hexed if theirs == algorithm else digest(source, theirs)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,12 @@ START_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """A running server with the bucket `archive`."""
+    """A running server with the bucket `archive`; its process id, if it has a process of its own."""
 
     kind: str
     port: int
     authority: Path | None = None
+    process: int = 0
 
     @property
     def url(self) -> str:
@@ -212,7 +213,7 @@ def _running(
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=work)
         try:
             _wait_for(process, server, work)
-            yield server
+            yield replace(server, process=process.pid)
         finally:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
