@@ -150,7 +150,6 @@ class Copy:
         self._where = line.at(name)
         self._absent = absent
         self._acts = acts
-        self._inbox = bytearray()
 
     def offer(self, file: FileIO, name: str) -> None:
         """Announce file under its name in the folder; the server takes it or raises."""
@@ -231,13 +230,9 @@ class Copy:
 
     def _some(self, most: int) -> bytes:
         """The next bytes, at most so many; waits for them."""
-        if not self._inbox:
-            self._inbox += self._stream.receive_or_end()
-            if not self._inbox:
-                raise self._ended()
-        taken = bytes(memoryview(self._inbox)[:most])
-        del self._inbox[:most]
-        return taken
+        if piece := self._stream.receive_or_end(min(most, PIECE)):
+            return piece
+        raise self._ended()
 
     def _complaint(self, said: bytes) -> MoverError:
         if said[:1] not in (b"\1", b"\2"):

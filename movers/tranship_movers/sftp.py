@@ -34,14 +34,18 @@ from tranship_movers.errors import (
 from tranship_movers.place import Place
 from tranship_movers.ssh import Line, SshOptions, Stream, here, understood
 
-SAFE_REQUEST = 32 * 1024
-"""Bytes that every server takes in one request."""
+SAFE_REQUEST = 32 * 1024 - 256
+"""Bytes that every server takes in one request; with its head it fills one packet of SSH."""
 
 LARGEST_REQUEST = 255 * 1024
 """Bytes; larger requests gain nothing."""
 
 AHEAD = 4 << 20
 """Bytes that are sent ahead of their confirmation."""
+
+
+LITTLE = 1024
+"""Bytes that are taken from the stream at least, so that short replies come several at once."""
 
 
 class SftpOptions(SshOptions):
@@ -449,23 +453,25 @@ class Sftp:
     def _ask(self, kind: int, body: bytes) -> "Reply":
         return self._reply((self._say(kind, body),))
 
-    def _say(self, kind: int, body: bytes, bulk: memoryview | None = None) -> int:
-        """Queue a request, or send it if there is bulk; give its number."""
+    def _say(self, kind: int, body: bytes, bulk: memoryview | bytes = b"") -> int:
+        """Queue a request, which ends in bulk, and give its number; what fills more than a packet is sent."""
         self._number = (self._number + 1) & 0xFFFFFFFF
-        length = 5 + len(body) + (len(bulk) if bulk else 0)
-        self._outbox += struct.pack(">IBI", length, kind, self._number) + body
-        if bulk:
-            self._outbox += bulk
-            if len(bulk) >= SAFE_REQUEST // 2:
-                self._flush()
+        self._outbox += struct.pack(">IBI", 5 + len(body) + len(bulk), kind, self._number) + body
+        room = max(self._stream.packet - len(self._outbox), 0)
+        self._outbox += bulk[:room]
+        if len(bulk) >= room:
+            self._flush()
+            self._send(bulk[room:])
         return self._number
 
     def _flush(self) -> None:
-        if self._outbox:
-            outbox, self._outbox = self._outbox, bytearray()
-            if not self._stream.send(outbox):
-                self._line.close()
-                raise Unreachable("the server ended the conversation", where=self._line.where)
+        outbox, self._outbox = self._outbox, bytearray()
+        self._send(outbox)
+
+    def _send(self, data: bytes | bytearray | memoryview) -> None:
+        if not self._stream.send(data):
+            self._line.close()
+            raise Unreachable("the server ended the conversation", where=self._line.where)
 
     def _reply(self, wanted: Container[int]) -> "Reply":
         """The next reply to one of the requests with these numbers."""
@@ -487,7 +493,8 @@ class Sftp:
 
     def _taken(self, length: int) -> bytes:
         while len(self._inbox) < length:
-            self._inbox += self._stream.receive()
+            # No more than is needed, and a little: what lies in paramiko's buffer is moved with every read.
+            self._inbox += self._stream.receive(max(length - len(self._inbox), LITTLE))
         with memoryview(self._inbox) as view:
             taken = bytes(view[:length])
         del self._inbox[:length]

@@ -53,7 +53,7 @@ PORT = 22
 NO_COMMAND = 127
 """The exit status of a shell that does not know the command."""
 
-PIECE = 1 << 20
+PIECE = 256 * 1024
 """Bytes that are taken from a stream at once, if there are so many."""
 
 
@@ -308,7 +308,8 @@ class Stream:
     def __init__(self, channel: paramiko.Channel, line: Line) -> None:
         self._channel = channel
         self._line = line
-        self._packet = channel.out_max_packet_size - 64
+        self.packet = channel.out_max_packet_size - 64
+        """Bytes that go out in one packet."""
 
     def send(self, data: bytes | bytearray | memoryview) -> bool:
         """Send all of data, give whether the other side still takes any. What was sent need not have arrived."""
@@ -316,7 +317,7 @@ class Stream:
             rest = memoryview(data)
             while rest:
                 try:
-                    sent = self._channel.send(bytes(rest[: self._packet]))
+                    sent = self._channel.send(bytes(rest[: self.packet]))
                 except OSError:
                     if not self._channel.closed or not self._line.is_open:
                         raise
@@ -326,18 +327,17 @@ class Stream:
                 rest = rest[sent:]
         return True
 
-    def receive(self, most: int = PIECE) -> bytes:
+    def receive(self, most: int) -> bytes:
         """The bytes that have come, at least 1; waits for them. Raises Unreachable at the stream's end."""
         with self._line.guarded():
-            data = self._channel.recv(most)
-            if not data:
-                raise EOFError
-            return data
+            if data := self._channel.recv(most):
+                return data
+            raise EOFError
 
-    def receive_or_end(self) -> bytes:
+    def receive_or_end(self, most: int = PIECE) -> bytes:
         """The bytes that have come; waits for them; b"" at the end of the stream."""
         with self._line.guarded():
-            return self._channel.recv(PIECE)
+            return self._channel.recv(most)
 
     @property
     def is_waiting(self) -> bool:

@@ -30,7 +30,8 @@ from tranship_movers.options import options_of
 from tranship_movers.scp import ScpMover, ScpOptions
 from tranship_movers.transfer import upload
 
-SERVERS = {**ssh.SERVERS, "no sftp": lambda: ssh.sshd(sftp="off")}
+SERVERS = {"asyncssh": ssh.asyncsshd, "sshd": lambda: ssh.sshd(sftp="off")}
+"""One with SFTP, one with a shell only."""
 
 
 def connect(server: Ssh, *, port: int | None = None, **options: object) -> ScpMover:
