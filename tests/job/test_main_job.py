@@ -41,7 +41,15 @@ def test_killed_server_and_client_lose_nothing_and_publish_nothing_twice(tmp_pat
                 site.client.kill()
             if part == 6:
                 site.start_client()
-        wait_for(lambda: len({m.data["uid"] for m in ear.of("file")}) == 2000, "2000 files published")
+        try:
+            wait_for(lambda: len({m.data["uid"] for m in ear.of("file")}) == 2000, "2000 files published")
+        except AssertionError:
+            unheard = set(files) - {m.data["uid"] for m in ear.of("file")}
+            lines = [
+                line for line in site.client.output.splitlines() if any(name in line for name in unheard)
+            ]
+            print("unheard:", *sorted(unheard), *lines, sep="\n")
+            raise
         assert site.delivered() == files
         ids = [message.data["tranship"]["id"] for message in ear.of("file")]
         repeated = len(ids) - len(set(ids))

@@ -213,9 +213,9 @@ class ClientBook:
             )
         )
 
-    async def published(self, jobs: Sequence[int], now: float) -> None:
-        """Record that the messages of jobs were published."""
-        rows = [(now, job) for job in jobs]
+    async def published(self, published: Sequence[tuple[int, float]]) -> None:
+        """Record when the messages of jobs were published: (job, seconds since the epoch)."""
+        rows = [(at, job) for job, at in published]
         await self._do(many("UPDATE jobs SET state='done', outgoing=NULL, published=? WHERE id=?", rows))
 
     async def failed(self, retries: Sequence[Retry]) -> None:
@@ -298,7 +298,7 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
         return Verdict.NEW, Job(number or 0, new), None
     _, _, number, state, address, delivered, published = row
     job = Job(number, new)
-    if state == "done":
+    if state in ("delivered", "done"):
         return Verdict.DONE, job, published or delivered
     own = address == new.request_address
     if own:  # announced anew, perhaps, as it is now: that is what is to be asked for

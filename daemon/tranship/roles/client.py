@@ -50,6 +50,9 @@ LARGE = 4 << 20
 MARGIN = 10.0
 """Seconds by which clocks may differ, when announcements are asked for by time (at the first contact)."""
 
+HANDED_OVER = 0.5
+"""Seconds that ZeroMQ's thread has to hand over what was published; a crash within repeats it, with the same id."""
+
 LEASE = 30.0
 """Seconds that another client is given to finish what it said it has under way."""
 
@@ -151,6 +154,9 @@ class _Chain:
         self._login = options.login.get_secret_value() if options.login is not None else ""
         self._draining = False
         self._idle = asyncio.Event()
+        self._told: Waiting[tuple[int, float]] = Waiting()
+        self._noted = asyncio.Event()
+        self._noted.set()
         self._tasks: asyncio.TaskGroup
         self._providers: dict[str, _Provider] = {}
         self._taken: set[int] = set()
@@ -176,6 +182,8 @@ class _Chain:
             state.clear()
         for ids in (self._taken, self._mistrusted, self._replaying):
             ids.clear()
+        self._told = Waiting()
+        self._noted.set()
         addresses = [provider.address for provider in options.providers]
         self._firsts = await self._around.book.firsts(self.name, addresses, clock.now())
         for cursor in await self._around.book.cursors(self.name):
@@ -190,7 +198,7 @@ class _Chain:
                 self.started.set()
                 await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
                 await self._publish_again()
-                for part in (self._listen, self._request_due, self._watch_beats):
+                for part in (self._listen, self._request_due, self._note_published, self._watch_beats):
                     self._tasks.create_task(part())
                 if options.heartbeat:
                     self._tasks.create_task(self._beat(options.heartbeat))
@@ -207,6 +215,7 @@ class _Chain:
         if self._under_way:
             self._idle.clear()
             await self._idle.wait()
+        await self._noted.wait()
 
     @property
     def _under_way(self) -> int:
@@ -569,7 +578,7 @@ class _Chain:
         )
         self._publisher.tell([m for a, out in good for m in (acknowledgement(a.asked.announcement), out)])
         jobs = [a.asked.job.id for a, _ in good]
-        await self._around.book.published(jobs, self._around.clock.now())
+        self._tell_journal(jobs)
         self._mistrusted.difference_update(jobs)
         for a, _ in good:
             job = a.asked.job
@@ -609,11 +618,25 @@ class _Chain:
         unpublished = await self._around.book.unpublished(self.name)
         if unpublished:
             self._publisher.tell([decode_whole(frame) for _, frame in unpublished])
-            await self._around.book.published([job.id for job, _ in unpublished], self._around.clock.now())
+            self._tell_journal([job.id for job, _ in unpublished])
             for job, _ in unpublished:
                 self._around.story.tell(
                     Step.PUBLISHED, job.new.path, self.name, reason="again, after a restart"
                 )
+
+    def _tell_journal(self, jobs: Sequence[int]) -> None:
+        """Have the journal know that jobs were published, as soon as their messages have left for certain."""
+        now = self._around.clock.now()
+        self._told.put([(job, now) for job in jobs])
+        self._noted.clear()
+
+    async def _note_published(self) -> None:
+        while True:
+            told = await self._told.take(10_000, 10_000)
+            await asyncio.sleep(HANDED_OVER)
+            await self._around.book.published(told)
+            if not self._told:
+                self._noted.set()
 
     def _acknowledge(self, source: Source) -> None:
         """Tell another server that offers the same that it is here."""
