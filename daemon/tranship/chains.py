@@ -1,6 +1,7 @@
 """The chains of a process: each a part of its own that is kept alive, started, changed and removed by itself."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
@@ -30,6 +31,9 @@ class Chain(Protocol):
         """Take nothing new; return when what is under way is done."""
 
 
+PATIENCE = 30.0
+"""Seconds that a chain is given to finish what is under way, when it is changed or removed."""
+
 C = TypeVar("C", bound=Chain)
 O = TypeVar("O")  # noqa: E741 - options
 
@@ -54,13 +58,12 @@ class Chains(Generic[O, C]):
         """Make these the running ones; chains whose options are the same are not touched. Says what changed."""
         changes = []
         before = set(self._running)
-        for name, (options, _, task) in list(self._running.items()):
-            if wanted.get(name) != options:
-                task.cancel()
-                await asyncio.wait([task])
-                del self._running[name]
-                self._health.forget(name)
-                changes.append(f"chain {name} {'changed' if name in wanted else 'removed'}")
+        ended = [name for name, (options, *_) in self._running.items() if wanted.get(name) != options]
+        await asyncio.gather(*(self._ended(*self._running[name][1:]) for name in ended))
+        for name in ended:
+            del self._running[name]
+            self._health.forget(name)
+            changes.append(f"chain {name} {'changed' if name in wanted else 'removed'}")
         for name, options in wanted.items():
             if name not in self._running:
                 chain = self._make(name, options)
@@ -69,6 +72,14 @@ class Chains(Generic[O, C]):
                 if name not in before:
                     changes.append(f"chain {name} added")
         return changes
+
+    async def _ended(self, chain: C, task: asyncio.Task[None]) -> None:
+        """End a chain, after what is under way if that does not take for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await chain.drain()
+        task.cancel()
+        await asyncio.wait([task])
 
     async def started(self) -> None:
         """Wait until every chain is ready to work, or has failed, which the health tells."""
@@ -97,6 +108,7 @@ class Chains(Generic[O, C]):
 
         def failed(error: Exception) -> None:
             cause = _cause(error)
+            self._health.forget(name)  # what it said was of work that is begun anew
             explained = isinstance(cause, _EXPLAINED)
             told = str(cause) if explained else f"{type(cause).__name__}: {cause}"
             _log.error(

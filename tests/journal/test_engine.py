@@ -142,3 +142,20 @@ def test_an_older_journal_is_brought_up_to_date(tmp_path: Path) -> None:
         return rows
 
     assert asyncio.run(main()) == [(5, "x")]
+
+
+def test_damage_is_told_and_kills_no_thread(tmp_path: Path) -> None:
+    async def main() -> str:
+        journal = Journal.open(tmp_path / "j", NUMBERS)
+        for name in ("j", "j-wal", "j-shm"):
+            if (tmp_path / name).exists():
+                (tmp_path / name).write_bytes(b"nonsense" * 4096)
+        act = asyncio.ensure_future(journal.do(many("INSERT INTO numbers VALUES (?)", [(1,)])))
+        async with asyncio.timeout(20):
+            while not (journal.trouble.reason or act.done()):
+                await asyncio.sleep(0.01)
+        assert journal._thread is not None
+        assert journal._thread.is_alive()
+        return journal.trouble.reason or str(act.exception())
+
+    assert asyncio.run(main())

@@ -174,3 +174,48 @@ def test_a_clock_that_is_put_back_delays_no_retry(tmp_path: Path) -> None:
             await until(lambda: site.published, "published", 5)
 
     asyncio.run(main())
+
+
+def test_files_go_below_and_under_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server(info={"path": "deeper"})
+            await site.client(destination=f"file://{site.outgoing}/")
+            site.drop("a.dat", b"whole")
+            [told] = await until(lambda: site.published, "published")
+            assert told.data["uri"] == str(site.outgoing / "deeper" / "a.dat")
+            assert (site.outgoing / "deeper" / "a.dat").read_bytes() == b"whole"
+
+    asyncio.run(main())
+
+
+def test_the_new_name_is_what_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server()
+            await site.client(destination=f"file://{site.outgoing}/{{name}}.new")
+            site.drop("a.dat", b"whole")
+            [told] = await until(lambda: site.published, "published")
+            assert told.data["uri"] == str(site.outgoing / "a.new")
+            assert (site.outgoing / "a.new").read_bytes() == b"whole"
+
+    asyncio.run(main())
+
+
+def test_a_delivery_that_vanished_before_it_was_verified_is_made_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            client = await site.client()
+            await asyncio.sleep(1.1)
+            site.drop("a.dat", b"whole")
+            await until(lambda: server.story.of(Step.MOVED), "moved")
+            await client.kill()
+            (site.outgoing / "a.dat").unlink(missing_ok=True)
+            (tmp_path / "client1.journal").unlink()
+            await site.client()
+            del site.heard[:]
+            await until(lambda: site.published, "published")
+            assert (site.outgoing / "a.dat").read_bytes() == b"whole"
+
+    asyncio.run(main())

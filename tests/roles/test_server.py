@@ -10,6 +10,7 @@ from rig import TOPIC, Rig, rig, until
 
 from tranship.config.server import ServerConfig
 from tranship.core.journey import Step
+from tranship.core.values import Sighting
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
 
@@ -177,5 +178,57 @@ def test_a_new_version_is_not_taken_for_the_one_under_way(tmp_path: Path) -> Non
             finally:
                 gate.set()
                 kind.__call__ = move
+
+    asyncio.run(main())
+
+
+def test_a_large_file_that_is_noticed_twice_is_announced_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            path = site.drop("a.dat", bytes(64 << 20))  # nothing is announced in the first second
+            facts = path.stat()
+            [chain] = server.role._chains
+            chain._line_up([Sighting(str(path), facts.st_size, facts.st_mtime_ns, 0.0)] * 2)
+            await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
+            await until(lambda: not any(map(len, chain._large)), "nothing waits")
+            site.drop("b.dat", bytes(64 << 20))
+            await until(lambda: len({f for f, _ in server.story.of(Step.ANNOUNCED)}) == 2, "the next")
+            assert len(server.story.of(Step.ANNOUNCED)) == 2
+
+    asyncio.run(main())
+
+
+def test_a_file_that_cannot_be_read_is_told_and_left_to_the_next_scan(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            (site.incoming / "a.dat").symlink_to(
+                "/proc/self/mem"
+            )  # its beginning can't be read, whoever asks
+            server = await site.server(announce_empty_after="0 s")
+            await until(lambda: server.story.of(Step.FAILED), "told")
+            site.drop("b.dat")
+            await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
+            assert len(server.story.of(Step.FAILED)) == 1
+
+    asyncio.run(main())
+
+
+def test_a_changed_chain_finishes_what_is_under_way(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            path = site.drop("a.dat", bytes(3 << 20))
+            await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
+            place = f"file://{site.outgoing}/"
+            chain = next(iter(server.role._chains))
+            answer = asyncio.create_task(asked(site, request("push", "1", uri=str(path), destination=place)))
+            await until(lambda: chain._open, "under way")
+            config = ServerConfig.model_validate(site.server_config(station="other"))
+            assert await server.role.reload(config) == ["chain hrit changed"]
+            [told] = await answer
+            assert told is not None
+            assert told.type == "file"
+            assert [part.name for part in server.health.report(0).parts if part.waiting] == []
 
     asyncio.run(main())

@@ -105,8 +105,9 @@ class Health:
             it.moved = now
 
     def forget(self, part: str) -> None:
-        """Part is no more (taken out of the configuration)."""
-        self._parts.pop(part, None)
+        """Part, and what belongs to it ("part …"), is no more (taken out of the configuration, or begun anew)."""
+        for name in [name for name in self._parts if name == part or name.startswith(f"{part} ")]:
+            del self._parts[name]
 
     def lagged(self, seconds: float) -> None:
         """The event loop was late by this much. Told at each beat; the worst fades within a minute."""

@@ -28,10 +28,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One file of an announcement, as a client sees it; size -1 and checksum "" where the peer does not say."""
+    """One file of an announcement, as a client sees it; size -1 and checksum "" where the peer does not say.
+
+    folder: below the destination, where it is to go ("": to the destination itself).
+    """
 
     uid: str
     path: str
     size: int = -1
     mtime_ns: int = -1
     checksum: str = ""
+    folder: str = ""

@@ -134,8 +134,8 @@ class Journal:
         while True:
             try:
                 results = _transaction(connection, group)
-            except sqlite3.OperationalError as error:
-                # Full disk, I/O error, somebody's lock: nothing of the group is written, and it is done again.
+            except sqlite3.Error as error:
+                # Full disk, I/O error, somebody's lock, damage: nothing of the group is written, and it is done again.
                 self.trouble.since = self.trouble.since or time.time()
                 self.trouble.reason = f"{self.path}: {error}; {_advice(error)}"
                 time.sleep(_WAITS[min(tries, len(_WAITS) - 1)])

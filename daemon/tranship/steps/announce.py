@@ -20,7 +20,7 @@ from tranship.journal import Announced, ServerBook, Told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, compose
 from tranship_movers.checksum import checksum as checksum_of
-from tranship_movers.errors import MoverError
+from tranship_movers.errors import MoverError, SourceGone
 
 
 @dataclass(slots=True)
@@ -72,7 +72,10 @@ class Announce:
         Returns how many were announced, and the paths of those that changed in the meantime (to be settled anew).
         """
         begun = self.clock.monotonic()
-        known, changed = await asyncio.to_thread(_versions, await self.news(complete), self.checksum)
+        found = await asyncio.to_thread(_versions, await self.news(complete), self.checksum)
+        known, changed, unreadable = found
+        for path, reason in unreadable:  # the next scan comes back to it
+            self.story.tell(Step.FAILED, path, self.wording.chain, reason=reason)
         announced = [a for a in (self._announced(at, version) for at, version in known) if a is not None]
         if announced:
             await self.book.announce([a for a, _ in announced])
@@ -125,18 +128,25 @@ def _is_news(sighting: Sighting, told: Told | None) -> bool:
     return told is None or (told.version.size, told.version.mtime_ns) != (sighting.size, sighting.mtime_ns)
 
 
-def _versions(sightings: Iterable[Sighting], algorithm: str) -> tuple[list[tuple[float, Version]], list[str]]:
-    """The versions (each with when it was detected), and the paths of files that are not what they were. Blocking."""
-    versions, changed = [], []
+def _versions(
+    sightings: Iterable[Sighting], algorithm: str
+) -> tuple[list[tuple[float, Version]], list[str], list[tuple[str, str]]]:
+    """The versions (each with when it was detected), the paths that changed, those that can't be read (and why).
+
+    Blocking.
+    """
+    versions, changed, unreadable = [], [], []
     for sighting in sightings:
         try:
             checksum = "" if algorithm == "none" else checksum_of(sighting.path, algorithm)
             after = os.stat(sighting.path)
-        except (OSError, MoverError):
-            changed.append(sighting.path)
+        except (SourceGone, FileNotFoundError):
+            continue
+        except (OSError, MoverError) as error:
+            unreadable.append((sighting.path, f"can't be read: {error}"))
             continue
         if (after.st_size, after.st_mtime_ns) != (sighting.size, sighting.mtime_ns):
             changed.append(sighting.path)
         else:
             versions.append((sighting.at, Version(sighting.path, sighting.size, sighting.mtime_ns, checksum)))
-    return versions, changed
+    return versions, changed, unreadable

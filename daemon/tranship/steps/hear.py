@@ -91,7 +91,7 @@ def announcement_of(message: Message) -> Announcement | None:
 
 
 def _wanted(item: dict[str, object], facts: dict[str, object]) -> Wanted:
-    own = item.get("tranship")
+    own, folder = item.get("tranship"), item.get("path")
     facts = own if isinstance(own, dict) else facts
     size, mtime, checksum = facts.get("size"), facts.get("mtime"), facts.get("checksum")
     return Wanted(
@@ -100,6 +100,7 @@ def _wanted(item: dict[str, object], facts: dict[str, object]) -> Wanted:
         size if _is_number(size) else -1,
         mtime if _is_number(mtime) else -1,
         checksum if isinstance(checksum, str) else "",
+        folder if isinstance(folder, str) else "",
     )
 
 
@@ -111,12 +112,10 @@ def _is_number(value: object) -> TypeGuard[int]:
 def _is_text(server: str, wanted: Iterable[Wanted]) -> bool:
     """Whether all of it can be written down: JSON can say what is no valid Unicode."""
     try:
-        "".join(
-            (server, *(text for file in wanted for text in (file.uid, file.path, file.checksum)))
-        ).encode()
+        told = "".join(text for file in wanted for text in (file.uid, file.path, file.folder, file.checksum))
+        return b"\0" not in (server + told).encode()
     except UnicodeEncodeError:
         return False
-    return True
 
 
 @lru_cache(maxsize=1024)

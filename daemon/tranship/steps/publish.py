@@ -42,7 +42,8 @@ def local_message(
 
 def uri_at(place: Place, folder: str, uid: str, *, local: bool) -> str:
     """Where the file uid lies, below folder of place: a path if that is on this machine, else a URL with the user."""
-    path = posixpath.join(place.path, folder, uid)
+    whole = not folder and not place.path.endswith("/")  # the destination is the new name itself
+    path = place.name_for(uid) if whole else posixpath.join(place.path, folder, uid)
     if local:
         return path
     scheme, _, rest = str(place.at(path)).partition("://")
