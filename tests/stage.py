@@ -192,22 +192,22 @@ class Site:
         """Start `tranship …`."""
         return self.run(name, [sys.executable, "-m", "tranship", *arguments], **environment)
 
-    def start_server(self, *flags: str) -> Process:
+    def start_server(self, *flags: str, **environment: str) -> Process:
         """Start the server (again) with `server_config`; return when it is ready."""
         file = self.write("server.yaml", self.server_config())
-        self.server = self._ready("server", "server", str(file), *flags)
+        self.server = self._ready("server", "server", str(file), *flags, **environment)
         return self.server
 
-    def start_client(self, *flags: str, name: str = "client") -> Process:
+    def start_client(self, *flags: str, name: str = "client", **environment: str) -> Process:
         """Start the client (again) with `client_config`; return when it is ready."""
         file = self.write(f"{name}.yaml", self.client_config(name))
-        self.client = self._ready(name, "client", str(file), *flags)
+        self.client = self._ready(name, "client", str(file), *flags, **environment)
         return self.client
 
-    def _ready(self, name: str, *arguments: str) -> Process:
+    def _ready(self, name: str, *arguments: str, **environment: str) -> Process:
         log = self.folder / f"{name}.log"
         before = log.read_text().count(" ready") if log.exists() else 0
-        return self.tranship(name, *arguments).until(" ready", before + 1)
+        return self.tranship(name, *arguments, **environment).until(" ready", before + 1)
 
     # configuration
 
