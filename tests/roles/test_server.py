@@ -191,7 +191,7 @@ def test_a_large_file_that_is_noticed_twice_is_announced_once(tmp_path: Path) ->
             [chain] = server.role._chains
             chain._line_up([Sighting(str(path), facts.st_size, facts.st_mtime_ns, 0.0)] * 2)
             await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
-            await until(lambda: not any(map(len, chain._large)), "nothing waits")
+            await until(lambda: not len(chain._large), "nothing waits")
             site.drop("b.dat", bytes(64 << 20))
             await until(lambda: len({f for f, _ in server.story.of(Step.ANNOUNCED)}) == 2, "the next")
             assert len(server.story.of(Step.ANNOUNCED)) == 2

@@ -205,8 +205,7 @@ class _Chain:
         self._settle = Settle(options.settle, options.announce_empty_after, self._origin.covers, around.clock)
         self._settling = asyncio.Lock()
         self._small: Waiting[Sighting] = Waiting(lambda sighting: sighting.size)
-        self._large: tuple[Waiting[Sighting], ...] = (Waiting(), Waiting())
-        """Each path has its place in one of them, so that no two tasks announce the same version."""
+        self._large: Waiting[Sighting] = Waiting()
         self._lined_up: set[tuple[str, int, int]] = set()
         self._scans: Waiting[str] = Waiting()
         self._refused: Counter[tuple[str, str]] = Counter()
@@ -252,8 +251,8 @@ class _Chain:
                 )
                 await self._sweep()
                 tasks.create_task(self._announce_small(announce))
-                for large in self._large:
-                    tasks.create_task(self._announce_large(announce, large))
+                for _ in range(2):
+                    tasks.create_task(self._announce_large(announce))
                 tasks.create_task(self._scan(announce))
                 tasks.create_task(self._look_again())
                 if self.options.watch is not WatchBy.POLL:
@@ -343,16 +342,15 @@ class _Chain:
                 continue  # seen again, while it waits or is being read
             self._lined_up.add(_version(sighting))
             self._around.story.tell(Step.SETTLED, sighting.path, self.name, size=sighting.size)
-            large = self._large[hash(sighting.path) % len(self._large)]
-            (large if sighting.size > LARGE else self._small).put([sighting])
+            (self._large if sighting.size > LARGE else self._small).put([sighting])
 
     async def _announce_small(self, announce: Announce) -> None:
         while True:
             await self._announce(announce, await self._small.take(256, 64 << 20))
 
-    async def _announce_large(self, announce: Announce, large: Waiting[Sighting]) -> None:
+    async def _announce_large(self, announce: Announce) -> None:
         while True:
-            await self._announce(announce, await large.take(1, 1))
+            await self._announce(announce, await self._large.take(1, 1))
 
     async def _announce(self, announce: Announce, complete: Sequence[Sighting]) -> None:
         try:
@@ -496,7 +494,7 @@ class _Chain:
         while True:
             await asyncio.sleep(PROGRESS_EVERY)
             now = clock.monotonic()
-            health.waiting(f"{self.name} announce", len(self._small) + sum(map(len, self._large)), now)
+            health.waiting(f"{self.name} announce", len(self._small) + len(self._large), now)
             health.waiting(f"{self.name} move", len(self._flights), now)
             moved = {id(flight): flight.moved for flight in self._flights.values()}
             if any(before.get(flight, 0) != bytes_ for flight, bytes_ in moved.items()):
