@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from stage import Site
+from stage import Site, wait_for
 from tranship.cli import app
 
 SECRET = "planted-secret"
@@ -265,6 +265,20 @@ def test_roles_refuse_each_others_files_and_ports(site: Site, tmp_path: Path) ->
     assert f"tcp://127.0.0.1:{site.publish_port} can't be listened on: Address already in use" in done.stderr
     assert "`ss -ltnp` shows who" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_command_lines_of_the_old_kind(tmp_path: Path) -> None:
+    log = tmp_path / "old.log"
+    with Site(tmp_path) as site:
+        file = str(site.write("server.yaml", site.server_config()))
+        old = "--chain-check-interval", "30", "--max-notifier-restarts", "10", "-l", str(log), "-w", "-v"
+        started = site.tranship("it", "server", file, "-p", str(site.publish_port), "--disable-backlog", *old)
+        wait_for(lambda: log.exists() and " ready" in log.read_text(), "ready in the log file")
+        assert started.stop() == 0
+        assert started.output == ""
+        done = process("client", file, "-l", f"{tmp_path}/no/such/folder/x.log")
+        assert done.returncode == 2
+        assert "can't be written: No such file or directory" in done.stderr
 
 
 def test_check_tries_the_promises_at_a_place(tmp_path: Path) -> None:

@@ -42,10 +42,17 @@ File = Annotated[
 LogConfig = Annotated[
     Path | None, typer.Option("-c", "--log-config", help="A YAML file for logging.config.dictConfig.")
 ]
+LogFile = Annotated[
+    Path | None, typer.Option("-l", "--log", help="Log into this file (at its end), instead of stderr.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log every step of every file.")]
 Metrics = Annotated[
     int | None,
     typer.Option("--metrics", min=1, max=65535, help="Serve Prometheus metrics on this port of loopback."),
+]
+OfTheOld = Annotated[
+    int | None,
+    typer.Option(hidden=True, help="Of Trollmoves; not needed: chains are kept alive without end."),
 ]
 
 
@@ -61,10 +68,15 @@ def server(
         bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")
     ] = False,
     log_config: LogConfig = None,
+    log_file: LogFile = None,
     verbose: Verbose = False,
     metrics: Metrics = None,
+    chain_check_interval: OfTheOld = None,
+    max_notifier_restarts: OfTheOld = None,
 ) -> None:
     """Watch directories, announce what appears, move what is asked for."""
+    del chain_check_interval, max_notifier_restarts
+    _log_into(log_file)
     overrides = Overrides(
         publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
     )
@@ -88,9 +100,14 @@ def server(
 
 
 def client(
-    file: File, log_config: LogConfig = None, verbose: Verbose = False, metrics: Metrics = None
+    file: File,
+    log_config: LogConfig = None,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
+    metrics: Metrics = None,
 ) -> None:
     """Hear announcements, ask for the files, publish what has arrived."""
+    _log_into(log_file)
 
     def make(config: ClientConfig, journal: Journal, bus: ZeroMQBus, health: Health) -> Role[ClientConfig]:
         around = client_role.Surroundings(
@@ -140,6 +157,18 @@ def _run(
         return code if written else max(code, Exit.UNFINISHED)
 
     run_process(main)
+
+
+def _log_into(file: Path | None) -> None:
+    """Have all that goes to stderr go to the end of file: what the interpreter says of its own death, too."""
+    if file is None:
+        return
+    try:
+        opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    except OSError as error:
+        raise typer.BadParameter(f"--log: {file} can't be written: {error.strerror}") from None
+    os.dup2(opened, 2)
+    os.close(opened)
 
 
 async def _closed(journal: Journal) -> bool:
