@@ -1,11 +1,12 @@
 """What is wrong in a file is told all at once: file, line, key, problem, next move."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tranship.config import ConfigError, load, taken_on_trust
+from tranship.config import ConfigError, load, on_disk, taken_on_trust
 
 
 def told(path, role=None):
@@ -588,13 +589,30 @@ def test_folders_on_disk(tmp_path):
     assert refused.value.findings[0].problem == f"{tmp_path}/file is no folder"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read(tmp_path):
-    (tmp_path / "in").mkdir(mode=0)
-    text = SERVER.replace("/in/{n}.dat", f"{tmp_path}/in/{{n}}.dat")
+@pytest.fixture
+def somebody():
+    """Judge folders as an ordinary user does, whoever runs the tests; gives a place that everybody can reach."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        mine = os.geteuid()
+
+        def judge(folder):
+            os.seteuid(mine or 65534)
+            try:
+                return on_disk(folder)
+            finally:
+                os.seteuid(mine)
+
+        yield Path(place), judge
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, somebody):
+    place, judge = somebody
+    (place / "in").mkdir(mode=0)
+    text = SERVER.replace("/in/{n}.dat", f"{place}/in/{{n}}.dat")
     with pytest.raises(ConfigError) as refused:
-        load(write(tmp_path, text))
-    assert refused.value.findings[0].problem == f"the folder {tmp_path}/in may not be read by this user"
+        load(write(tmp_path, text), folders=judge)
+    assert refused.value.findings[0].problem == f"the folder {place}/in may not be read by this user"
 
 
 def test_a_finding_knows_where_it_is(tmp_path):

@@ -28,7 +28,11 @@ def on_disk(folder: Path) -> str:
         return f"there is no folder {folder}"
     if not folder.is_dir():
         return f"{folder} is no folder"
-    return "" if os.access(folder, os.R_OK | os.X_OK) else f"the folder {folder} may not be read by this user"
+    return (
+        ""
+        if os.access(folder, os.R_OK | os.X_OK, effective_ids=True)
+        else f"the folder {folder} may not be read by this user"
+    )
 
 
 def taken_on_trust(folder: Path) -> str:

@@ -566,7 +566,7 @@ class _Chain:
 
     async def _finish(self, arrived: Sequence[_Arrived]) -> None:
         """Verify what has arrived, write it down, and publish it."""
-        reasons = await asyncio.to_thread(_verified, arrived)
+        reasons = await asyncio.to_thread(_verified, arrived, str(self.options.ftp_root))
         good = [(a, self._outgoing(a)) for a, reason in zip(arrived, reasons, strict=True) if not reason]
         bad = [(a.asked, reason) for a, reason in zip(arrived, reasons, strict=True) if reason]
         if bad:
@@ -719,19 +719,22 @@ def _quoted(login: str) -> str:
     return quote(user, safe="") + colon + quote(password, safe="")
 
 
-def _verified(arrived: Sequence[_Arrived]) -> list[str]:
-    """Per delivery why it is not what was announced; "" if it is, or if it lies on another host. Blocking."""
-    return [_wrong(a) if _is_here(a.asked.place) else "" for a in arrived]
+def _verified(arrived: Sequence[_Arrived], root: str) -> list[str]:
+    """Per delivery why it is not what was announced; "" if it is, or if it lies on another host. Blocking.
+
+    root: the folder of this host that destinations lie below.
+    """
+    return [_wrong(a, root) if _is_here(a.asked.place) else "" for a in arrived]
 
 
-def _wrong(arrived: _Arrived) -> str:
+def _wrong(arrived: _Arrived, root: str) -> str:
     announcement = announcement_of(arrived.asked.announcement)
     if announcement is None:
         return "the announcement names no file"
     place = arrived.asked.place
-    return verify(
-        [Arrival(uri_at(place, file.folder, file.uid, local=True), file) for file in announcement.files]
-    )
+    paths = [uri_at(place, file.folder, file.uid, local=True) for file in announcement.files]
+    arrivals = zip(paths, announcement.files, strict=True)
+    return verify([Arrival(os.path.join(root, path.lstrip("/")), file) for path, file in arrivals])
 
 
 def _is_here(place: Place) -> bool:

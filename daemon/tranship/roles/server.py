@@ -249,7 +249,10 @@ class _Chain:
                     self._around.clock,
                     self._around.story,
                 )
-                await self._sweep()
+                if (
+                    not self._audience.is_set()
+                ):  # in the first second of the process: nobody moves anything yet
+                    await self._sweep()
                 tasks.create_task(self._announce_small(announce))
                 for _ in range(2):
                     tasks.create_task(self._announce_large(announce))
