@@ -31,7 +31,7 @@ from tranship_movers.pool import Pool
 
 log = logging.getLogger("tranship")
 
-CLOSING = 5.0
+CLOSING = 3.0
 """Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
 
 C = TypeVar("C", ServerConfig, ClientConfig)
