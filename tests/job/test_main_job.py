@@ -55,3 +55,20 @@ def test_killed_server_and_client_lose_nothing_and_publish_nothing_twice(tmp_pat
         repeated = len(ids) - len(set(ids))
         assert len(set(ids)) == 2000
         assert repeated == len(ids) - 2000  # only with the same id, in the window of the crash
+
+
+def test_a_folder_that_goes_away_and_comes_back_is_watched_again(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        site.chain_options = {"scan_interval": "1 h"}
+        site.start_server()
+        ear = site.ear(site.publish_port)
+        ear.until(1, "beat")
+        site.drop("first.dat", b"1")
+        ear.until(1)
+        site.incoming.rename(tmp_path / "away")
+        site.incoming.mkdir()
+        site.drop("second.dat", b"2")
+        ear.until(2)
+        site.drop("third.dat", b"3")
+        names = {message.data["uid"] for message in ear.until(3)}
+        assert names == {"first.dat", "second.dat", "third.dat"}

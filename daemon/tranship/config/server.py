@@ -85,7 +85,8 @@ class ServerChain(Options):
         description="Time between two scans of the directory, for what no event told of.",
     )
     backlog: Switch = Field(
-        default=True, description="Announce what was there already when the chain starts for the first time."
+        default=True,
+        description="Announce at each start what came while nobody watched. `no`: only what comes after the start.",
     )
     checksum: Annotated[Checksum, Wanted("xxh128, sha256 or none")] = Field(
         default=Checksum.XXH128,

@@ -29,7 +29,7 @@ from tranship.journal import ServerBook, Transfer
 from tranship.lanes import Lanes, Waiting
 from tranship.steps.acknowledge import LetGo, acknowledged
 from tranship.steps.announce import Announce, Numbers, Wording
-from tranship.steps.detect import Watch, scan
+from tranship.steps.detect import Seen, Watch, scan
 from tranship.steps.remove import Remove
 from tranship.steps.replay import Replay, heads_told
 from tranship.steps.request import (
@@ -59,6 +59,9 @@ HEADS_EVERY = timedelta(seconds=2)
 """How often the heads of the topics are told at least, so that a lost last announcement is noticed."""
 
 PROGRESS_EVERY = 1.0
+ROOT_EVERY = 2.0
+"""Seconds between two looks whether the watched folder is still the one that is watched."""
+
 INFO_MOST = 2256
 """Names in the answer to an `info` request, at most: what peers are used to."""
 
@@ -277,20 +280,34 @@ class _Chain:
     # detect -> settle -> announce
 
     async def _watch(self) -> None:
-        watch = Watch(self._origin, asyncio.get_running_loop())
-        self.started.set()
-        try:
-            while True:
-                seen = await watch.seen()
-                async with self._settling:
-                    closed = [path for path in seen.closed if self._can_be_told(path)]
-                    complete = await asyncio.to_thread(self._settle.closed, closed)
-                self._line_up(complete)
-                if seen.overflow:
-                    self._around.health.progress(f"{self.name} overflows", self._around.clock.monotonic())
-                self._scans.put([self._origin.root] if seen.overflow else seen.folders)
-        finally:
-            watch.close()
+        """Watch for as long as the folder is there; begin anew when it is there again (a mount that went and came)."""
+        while True:
+            try:
+                watch = await asyncio.to_thread(Watch, self._origin, asyncio.get_running_loop())
+            except OSError as error:
+                self._around.health.degrade(f"{self.name} watch", f"{self._origin.root}: {error.strerror}")
+                await asyncio.sleep(ROOT_EVERY)
+                continue
+            self._around.health.recover(f"{self.name} watch", self._around.clock.monotonic())
+            self.started.set()
+            self._scans.put([self._origin.root])
+            try:
+                while await asyncio.to_thread(watch.sees_root):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(ROOT_EVERY):
+                            await watch.news()
+                    await self._pass_on(watch.seen())
+            finally:
+                await asyncio.to_thread(watch.close)
+
+    async def _pass_on(self, seen: Seen) -> None:
+        async with self._settling:
+            closed = [path for path in seen.closed if self._can_be_told(path)]
+            complete = await asyncio.to_thread(self._settle.closed, closed)
+        self._line_up(complete)
+        if seen.overflow:
+            self._around.health.progress(f"{self.name} overflows", self._around.clock.monotonic())
+        self._scans.put([self._origin.root] if seen.overflow else seen.folders)
 
     async def _scan(self, announce: Announce) -> None:
         """The reconcile scan: at the start, in between, and wherever the watch may have missed something."""
@@ -300,12 +317,21 @@ class _Chain:
         await self.started.wait()
         while True:
             for folder in _outermost(folders):
-                await self._scan_below(folder, announce)
+                await self._scan_if_there(folder, announce)
             try:
                 async with asyncio.timeout(every.total_seconds()):
                     folders = await self._scans.take(10_000, 10_000)
             except TimeoutError:
                 folders = [self._origin.root]
+
+    async def _scan_if_there(self, folder: str, announce: Announce) -> None:
+        part, health = f"{self.name} scan", self._around.health
+        try:
+            await self._scan_below(folder, announce)
+        except OSError as error:
+            health.degrade(part, f"{folder} can't be read: {error.strerror}; is it mounted?")
+        else:
+            health.recover(part, self._around.clock.monotonic())
 
     async def _scan_below(self, folder: str, announce: Announce) -> None:
         since = 0.0 if self.options.backlog else self._begun

@@ -55,6 +55,8 @@ class Watch:
         self._woken = False
         self._loop = loop
         self._prefix = origin.root.rstrip("/") + "/"
+        self._path = origin.root
+        self._root = _identity(origin.root)
         self._observer: BaseObserver = Observer()
         self._alarm = _OverflowAlarm(self._overflown)
         self._alarm.set_up()
@@ -65,18 +67,21 @@ class Watch:
         self._observer.schedule(_Pointer(self), origin.root, recursive=deep, event_filter=wanted)
         self._observer.start()
 
-    async def seen(self) -> Seen:
-        """Wait for news; all that there is."""
+    async def news(self) -> None:
+        """Wait until something was seen."""
         await self._news.wait()
+
+    def seen(self) -> Seen:
+        """Everything that was seen since the last time."""
         self._news.clear()
         self._woken = False
-        seen = Seen(_drained(self._closed), _drained(self._folders), self._overflow)
-        self._overflow = False
-        return seen
+        overflow, self._overflow = self._overflow, False
+        return Seen(_drained(self._closed), _drained(self._folders), overflow)
 
-    def alive(self) -> bool:
-        """Whether the watching threads still run (they die when the folder goes away)."""
-        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+    def sees_root(self) -> bool:
+        """Whether the watching threads run, and the folder that is there now is the one that they watch. Blocking."""
+        threads = (self._observer, *self._observer.emitters)
+        return all(thread.is_alive() for thread in threads) and self._root == _identity(self._path)
 
     def close(self) -> None:
         """Watch no more. May wait for the observer's thread for a moment."""
@@ -184,6 +189,14 @@ class _OverflowAlarm(logging.Filter):
         if "overflow" in str(record.msg):
             self._tell()
         return True
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        facts = os.stat(folder)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _drained(queue: deque[str]) -> list[str]:

@@ -21,7 +21,7 @@ from tranship.journal import ServerBook, Told
 from tranship.wire.contract import Question
 from tranship.wire.messages import Message, clean_url, compose, files, reply
 from tranship_movers.errors import MoverError
-from tranship_movers.place import Place
+from tranship_movers.place import Place, shown
 
 
 class Failure(StrEnum):
@@ -260,7 +260,7 @@ def path_of(uri: object) -> str:
     except ValueError:
         path = ""
     if not _is_text(path) or not path.startswith("/") or ".." in path.split("/"):
-        raise _RefusedError("bad uri", f"{text[:200]!r} not reachable: it is no full path without `..`")
+        raise _RefusedError("bad uri", f"{shown(text)[:200]} not reachable: it is no full path without `..`")
     return posixpath.normpath(path)
 
 
@@ -291,7 +291,9 @@ def _backups(targets: object) -> tuple[str, ...]:
 def _backup(place: Place, target: str) -> Place:
     host, _, port = target.rpartition(":") if re.search(r":[0-9]+$", target) else (target, "", "")
     if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]", host):
-        raise _RefusedError("bad backup_targets", f"{target[:100]!r} in `backup_targets` is no host")
+        raise _RefusedError(
+            "bad backup_targets", f"{target.rpartition('@')[2][:100]!r} in `backup_targets` is no host"
+        )
     return replace(place, host=host.strip("[]"), port=_port(port) if port else place.port)
 
 
