@@ -417,12 +417,16 @@ class S3Mover:
 
     def _clear_abandoned(self, key: str) -> None:
         """Drop the parts of uploads into the folder of key that began long ago, by the place's clock."""
-        with suppress(MoverError):
+        try:
             found = self._ask("list_multipart_uploads", Prefix=key[: key.rfind("/") + 1])
-            latest = _date(found) - self._options.abandoned_after
-            for upload in found.get("Uploads", ()):
-                if upload["Initiated"] < latest:
-                    self._abort(upload["Key"], upload["UploadId"])
+        except (TimedOut, Unreachable):
+            raise
+        except MoverError:
+            return  # who may not ask that, or can't be asked, can still put
+        latest = _date(found) - self._options.abandoned_after
+        for upload in found.get("Uploads", ()):
+            if upload["Initiated"] < latest:
+                self._abort(upload["Key"], upload["UploadId"])
 
     def _confirm(self, key: str, reply: Reply, expected: str | None, size: int) -> None:
         """Raise Mangled unless the place has what was sent: by its MD5 if it tells one, else by its size."""

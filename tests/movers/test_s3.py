@@ -480,7 +480,7 @@ def test_a_line_that_swallows_everything_is_given_up_in_time(
         begun = time.monotonic()
         with pytest.raises((TimedOut, Unreachable)):
             line.get("/hole.dat", tmp_path / "back") if act == "get" else line.put(source, "/hole.dat")
-        assert time.monotonic() - begun < 3.5
+        assert time.monotonic() - begun < 2.5
         begun = time.monotonic()
         assert not line.alive()
         assert time.monotonic() - begun < 1
@@ -660,6 +660,8 @@ def test_a_lost_last_reply_is_no_failure(place: S3, script: Script, tmp_path: Pa
         if heard.method == "POST":
             created = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
             return Said(200, created)
+        if heard.method == "GET":
+            return Said.error(501, "NotImplemented")
         joined = hashlib.md5(b"".join(sums[path] for path in sorted(sums))).hexdigest()
         return Said(200, headers={"Content-Length": "11000000", "ETag": f'"{joined}-{len(sums)}"'})
 

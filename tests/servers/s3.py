@@ -143,6 +143,7 @@ def scripted(answer: Answer) -> Iterator[S3]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65536  # else its head and body wait for each other
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("do_"):
