@@ -29,6 +29,7 @@ from tranship_movers.webdav import WebdavMover, WebdavOptions
 
 SERVERS = {"nginx": dav.nginx, "apache": dav.apache, "rclone": dav.rclone, "wsgidav": dav.wsgidav}
 RCLONE = "rclone copy"
+UNPACED = "rclone copy, without its pauses"
 
 
 def main() -> None:
@@ -65,9 +66,14 @@ def _measure(title: str, ways: Mapping[str, Callable[[], None]], runs: int) -> N
             run()
             seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    print(f"\n### {title}\n\n| | s (median of {runs}) | speed / rclone |\n|---|---|---|")
+    print(
+        f"\n### {title}\n\n| | s (median of {runs}) | : rclone | : rclone without pauses |\n|---|---|---|---|"
+    )
     for name, median in medians.items():
-        print(f"| {name} | {median:.2f} | {medians[RCLONE] / median:.2f} |", flush=True)
+        print(
+            f"| {name} | {median:.2f} | {medians[RCLONE] / median:.2f} | {medians[UNPACED] / median:.2f} |",
+            flush=True,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,12 @@ class Bench:
             )
             for kind, count in itertools.product(known, connections)
         }
-        return {**ours, RCLONE: self._rclone(sources)}
+        # rclone waits between two requests unless it is told not to.
+        return {
+            **ours,
+            RCLONE: self._rclone(sources),
+            UNPACED: self._rclone(sources, ("--webdav-pacer-min-sleep", "0")),
+        }
 
     def _ours(self, sources: Sequence[Path], kind: str, connections: int) -> Callable[[], None]:
         place = Place("webdav", "127.0.0.1", "/", self.server.port, USER, SecretStr(PASSWORD))
@@ -110,7 +121,7 @@ class Bench:
 
         return run
 
-    def _rclone(self, sources: Sequence[Path]) -> Callable[[], None]:
+    def _rclone(self, sources: Sequence[Path], flags: Sequence[str] = ()) -> Callable[[], None]:
         hidden = subprocess.run(
             [rclone_program(), "obscure", "-"], input=PASSWORD, capture_output=True, text=True, check=True
         )
@@ -124,7 +135,7 @@ class Bench:
 
         def run() -> None:
             folder = f"/{next(self.runs)}"
-            command = [rclone_program(), "copy", "--config", "/dev/null", "--log-level", "ERROR"]
+            command = [rclone_program(), "copy", "--config", "/dev/null", "--log-level", "ERROR", *flags]
             subprocess.run(
                 [*command, str(sources[0].parent), f"dav:{folder}"], check=True, env={**os.environ, **remote}
             )

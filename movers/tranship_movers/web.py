@@ -48,8 +48,7 @@ from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
 
 CHUNK = 256 * 1024
-PIECE = 64 * 1024
-"""Bytes that are sent at once; more, or the kernel's sendfile, was slower over loopback."""
+"""Bytes that are sent or received at once. The kernel's sendfile was slower over loopback."""
 
 HEAD_LIMIT = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -282,7 +281,7 @@ class Web:
                 if followed == self._redirects:
                     raise Permanent(f"{ask.method}: more than {followed} redirects")
                 followed += 1
-                origin, target = _led(origin, ask.target, reply.headers["location"])
+                origin, target = led(origin, ask.target, reply.headers["location"])
                 ask = replace(ask, target=target)
             else:
                 return reply
@@ -381,7 +380,7 @@ def _trust(options: WebOptions) -> ssl.SSLContext:
     return context
 
 
-def _led(origin: Origin, target: str, location: str) -> tuple[Origin, str]:
+def led(origin: Origin, target: str, location: str) -> tuple[Origin, str]:
     """Where a redirect leads: never from TLS to plain text, never with credentials that it brings along."""
     try:
         url = urlsplit(urljoin(f"{origin}{target}", location))
@@ -565,7 +564,7 @@ class Line:
         body.file.seek(0)
         sent = 0
         while sent < body.size:
-            piece = body.file.read(min(PIECE, body.size - sent))
+            piece = body.file.read(min(CHUNK, body.size - sent))
             if not piece:
                 raise SourceChanged(f"the source became shorter: {sent} of {body.size} bytes")
             self._push(piece)

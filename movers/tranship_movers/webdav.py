@@ -28,6 +28,7 @@ from tranship_movers.web import (
     Reply,
     Web,
     WebOptions,
+    led,
     on_our_side,
     quoted,
     seconds_of,
@@ -181,13 +182,18 @@ class WebdavMover:
         self._web.close()
 
     def _check(self, path: str) -> None:
-        reply = self._web.ask(
-            Ask("PROPFIND", self._web.target(path), (("Depth", "0"), *XML), Body.of(WANTED))
-        )
+        target = self._web.target(path, tail="/" if path.endswith("/") and _parts(path) else "")
+        reply = self._web.ask(Ask("PROPFIND", target, (("Depth", "0"), *XML), Body.of(WANTED)))
         reply.skip()
         if reply.status in (200, 400, 405, 501):
             self._web.refuse(f"no WebDAV is spoken there ({reply.status})")
-        reply.demand("connect", 207, 301, 302, 307, 308, 403, 404, 409, 410)
+        if reply.status in REDIRECTS:
+            there, led_to = led(self._web.home, target, reply.headers.get("location", ""))
+            if there.scheme != self._web.home.scheme or led_to.rstrip("/") != target.rstrip("/"):
+                self._web.refuse(
+                    f"the server sends everybody on to {there}; put that URL here, if it is meant"
+                )
+        reply.demand("connect", 207, *REDIRECTS, 403, 404, 409, 410)
 
     def _put(self, file: BinaryIO, name: str, progress: Progress) -> None:
         facts = os.fstat(file.fileno())

@@ -373,6 +373,13 @@ def test_a_server_without_webdav_is_told_at_once(status: int) -> None:
         connect(server.port)
 
 
+def test_a_server_that_is_elsewhere_is_told_at_once() -> None:
+    for location in ("https://elsewhere.example/", "/login?then=x"):
+        moved = reply(301, Location=location)
+        with Scripted(lambda _, said=moved: said) as server, pytest.raises(Misconfigured, match="on to http"):
+            connect(server.port)
+
+
 def test_hrefs_are_absolute_or_not_and_decoded(tmp_path: Path) -> None:
     listed = multistatus(
         entry("http://elsewhere:8080/folder/", None),
