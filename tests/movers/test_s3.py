@@ -448,7 +448,7 @@ def test_a_line_that_is_cut_once_is_no_failure(seaweed: S3, tmp_path: Path) -> N
     assert uploads(seaweed) == []
 
 
-@pytest.mark.parametrize("size", [100_000, 3 * MIB, 12 * MIB])
+@pytest.mark.parametrize("size", [100_000, 12 * MIB])
 @pytest.mark.parametrize("kind", ["reset", "cut"])
 def test_a_line_that_is_cut_again_and_again_is_told(
     seaweed: S3, tmp_path: Path, kind: Any, size: int
@@ -486,7 +486,7 @@ def test_a_line_that_swallows_everything_is_given_up_in_time(
         assert time.monotonic() - begun < 1
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(10))
 def test_no_fault_ends_in_a_success_that_is_none(seaweed: S3, tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     size = draw.choice([0, 10_000, 400_000, 6 * MIB])
