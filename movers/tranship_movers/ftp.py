@@ -46,6 +46,7 @@ from tranship_movers.errors import (
 )
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
+from tranship_movers.transfer import new_token, part_name
 from tranship_movers.units import Duration
 
 BLOCK = 512 * 1024
@@ -293,7 +294,7 @@ class FtpMover:
                         begun = True
                         end = offset + data.send(file, offset, progress)
                 except _Refused as refused:
-                    why = _why_refused(line, path, refused, begun=begun)
+                    why = _why_refused(line, path, refused, begun=begun, going_on=offset > 0)
                     raise why from refused
         except (Unreachable, TimedOut, Busy):
             if end >= 0 and self._lost_reply_to(verb):
@@ -331,12 +332,25 @@ class FtpMover:
                 raise
             if line.facts(old) is None:
                 raise SourceGone("there is no such name", where=self._where(old)) from refused
-            there = line.facts(new) if refused.verb == "RNTO" else None
-            if there is None or there.is_folder:
+            if not (refused.is_for_good and refused.verb == "RNTO" and line.has_file(new)):
                 raise
+            _rename_over(line, old, new, refused)
             self.powers = replace(self.powers, replace=False)
-            line.voidcmd(f"DELE {new}")
-            line.rename(old, new)
+
+
+def _rename_over(line: "_Line", old: str, new: str, refused: "_Refused") -> None:
+    """Give old the name new, which has to make way; if that is refused too, it is back as it was."""
+    aside = part_name(new, new_token())
+    try:
+        line.rename(new, aside)
+    except _Refused:
+        raise refused from None
+    try:
+        line.rename(old, new)
+    except _Refused:
+        line.rename(aside, new)
+        raise
+    line.voidcmd(f"DELE {aside}")
 
 
 def _make_folders(line: "_Line", path: str) -> None:
@@ -355,16 +369,15 @@ def _make_folders(line: "_Line", path: str) -> None:
             raise
 
 
-def _why_refused(line: "_Line", path: str, refused: "_Refused", *, begun: bool) -> Exception:
+def _why_refused(line: "_Line", path: str, refused: "_Refused", *, begun: bool, going_on: bool) -> Exception:
     """Why a file may not be written: servers say 450, 550 or 553 for a missing folder, as for all else."""
     if line.sock is None or refused.asks_for_later or isinstance(_meaning(refused), NoSpace):
         return refused
     if not line.is_folder(posixpath.dirname(path)):
         return Permanent("there is no such folder")
-    if begun or not refused.code.startswith("5"):
+    if begun or not (refused.is_for_good or (going_on and not refused.is_about_data)):
         return refused
-    there = line.facts(path)
-    return _InTheWay(refused) if there is not None and not there.is_folder else refused
+    return _InTheWay(refused) if line.has_file(path) else refused
 
 
 # Who we are, and whom we trust ------------------------------------------------------------------------------
@@ -444,6 +457,16 @@ class _Refused(Exception):
         return self.code == "421"
 
     @property
+    def is_for_good(self) -> bool:
+        """Whether the server will always refuse it."""
+        return self.code.startswith("5") and not isinstance(_meaning_of(self), NoSpace)
+
+    @property
+    def is_about_data(self) -> bool:
+        """Whether only the data connection failed."""
+        return self.code in ("425", "426")
+
+    @property
     def forbids(self) -> bool:
         """Whether it is a question of rights."""
         return _FORBIDDEN.search(self.words) is not None
@@ -517,6 +540,8 @@ class _Line(ftplib.FTP):
     def powers(self) -> Powers:
         """What the server says it can do."""
         return Powers(
+            # rclone's readers miss the name for a moment.
+            replace="Rclone" not in (self.welcome or ""),
             append=self._features.get("REST", "").upper() == "STREAM",
             mtime=self._mtime_command() != "",
             mode="CHMOD" in self._site,
@@ -546,7 +571,7 @@ class _Line(ftplib.FTP):
 
     def hang_up(self) -> None:
         """Say goodbye and close."""
-        with suppress(OSError, EOFError, _Refused, ftplib.Error, AttributeError):
+        with suppress(OSError, EOFError, _Refused, ftplib.Error):
             self.patience(min(self._seconds, 1))
             self.sendcmd("QUIT")
         self.close()
@@ -601,6 +626,11 @@ class _Line(ftplib.FTP):
                 raise
         folder, last = posixpath.split(path)
         return next((replace(facts, name=name) for facts in self.listing(folder) if facts.name == last), None)
+
+    def has_file(self, path: str) -> bool:
+        """Whether path is there and no folder."""
+        facts = self.facts(path)
+        return facts is not None and not facts.is_folder
 
     def is_folder(self, path: str) -> bool:
         """Whether path is a folder."""
@@ -730,7 +760,7 @@ class _Line(ftplib.FTP):
         if unstarred := [fact for fact in ("type", "size", "modify") if f"{fact};" in self._mlst()]:
             starred = [fact for fact in ("type", "size", "modify") if f"{fact}*" in self._mlst()]
             self._answer(f"OPTS MLST {';'.join(starred + unstarred)};")
-        self._site = frozenset(re.findall(r"^\s*([A-Z]{3,8})\b", self._answer("SITE HELP"), re.MULTILINE))
+        self._site = frozenset(re.findall(r"\b(CHMOD|UTIME)\b(?!\*)", self._answer("SITE HELP")))
 
     def _mlst(self) -> str:
         return self._features.get("MLST", "").lower()

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -69,9 +70,11 @@ OF_THE_LINE = (
 
 IN_PART = {
     "pyftpd-implicit": OF_THE_LINE,
-    "vsftpd-implicit": OF_THE_LINE,
+    "vsftpd-tls": OF_THE_LINE,
+    "vsftpd-implicit": ("round-trip", "several"),
     "proftpd-tls": OF_THE_LINE,
     "proftpd-implicit": ("round-trip",),
+    "pure-ftpd-tls": OF_THE_LINE,
 }
 
 
@@ -100,7 +103,7 @@ def test_promise(server: Ftp, word: str, tmp_path: Path) -> None:
 FULL = Powers(append=True, mtime=True, mode=True)
 POWERS = {
     "pyftpd": FULL,
-    "rclone": Powers(),
+    "rclone": Powers(replace=False),
     "vsftpd": replace(FULL, mode=False),
     "proftpd": replace(FULL, checksums=frozenset({"sha256", "md5"})),
     "pure-ftpd": FULL,
@@ -610,6 +613,67 @@ def test_a_server_that_refuses_to_write_over_files_gets_them_removed_first(tmp_p
         assert sorted(os.listdir(server.folder)) == ["put", "uploaded"]
 
 
+@pytest.mark.parametrize("answer", ["450 File busy", "550 Never", "552 Over your quota"])
+def test_a_refused_rename_harms_nothing(told: tuple[Ftp, Script], answer: str) -> None:
+    server, script = told
+    (server.folder / "old").write_bytes(b"old")
+    (server.folder / "new").write_bytes(b"new")
+    with closing(connect(server)) as mover:
+        script.answers["RNTO"] = answer
+        with pytest.raises(MoverError, match=answer[:3]):
+            mover.rename("/old", "/new")
+        assert mover.powers.replace
+    assert {path.name: path.read_bytes() for path in server.folder.iterdir()} == {
+        "old": b"old",
+        "new": b"new",
+    }
+
+
+def test_a_name_that_can_not_be_replaced_is_back_as_it_was() -> None:
+    with ftp.python_311():
+        from pyftpdlib.handlers import FTPHandler
+
+    def refuse_new(self: Any, path: str) -> None:
+        if path.endswith("/new") and not path_is_free.is_set():
+            self.respond("550 Not this name.")
+            if not os.path.exists(path):
+                path_is_free.set()
+        else:
+            FTPHandler.ftp_RNTO(self, path)
+
+    path_is_free = threading.Event()
+    with ftp.pyftpd(ftp_RNTO=refuse_new) as server, closing(connect(server)) as mover:
+        (server.folder / "old").write_bytes(b"old")
+        (server.folder / "new").write_bytes(b"new")
+        with pytest.raises(Permanent, match="Not this name"):
+            mover.rename("/old", "/new")
+        assert mover.powers.replace
+        there = {path.name: path.read_bytes() for path in server.folder.iterdir()}
+        assert there == {"old": b"old", "new": b"new"}
+
+
+def test_a_proftpd_that_forbids_appending_gets_the_file_whole(tmp_path: Path) -> None:
+    (local := tmp_path / "local").write_bytes(b"begin and end")
+    with ftp.proftpd(extra="AllowStoreRestart off\n") as server, closing(connect(server)) as mover:
+        for there in (b"begin ", b"begin XX"):
+            (server.folder / "put").write_bytes(there)
+            mover.powers = replace(mover.powers, append=True)
+            mover.put(local, "/put", offset=6)
+            assert (server.folder / "put").read_bytes() == b"begin and end"
+            assert not mover.powers.append, "it was told: 451 try again"
+
+
+@pytest.mark.parametrize("server", ["proftpd", "pure-ftpd"], indirect=True, scope="module")
+def test_site_utime_serves_where_mfmt_is_missing(server: Ftp, tmp_path: Path) -> None:
+    (local := tmp_path / "local").write_bytes(b"x")
+    os.utime(local, (1_700_000_000, 1_700_000_000))
+    with closing(connect(server)) as mover:
+        del mover._line._features["MFMT"]
+        mover.put(local, "/dated")
+        assert mover.powers.mtime
+    assert (server.folder / "dated").stat().st_mtime == 1_700_000_000
+
+
 def test_a_server_whose_append_writes_over_loses_that_power(tmp_path: Path) -> None:
     with ftp.python_311():
         from pyftpdlib.handlers import FTPHandler
@@ -758,7 +822,7 @@ def test_the_login_is_looked_up_in_netrc(told: tuple[Ftp, Script], tmp_path: Pat
         assert mover.alive()
     with pytest.raises(LoginRefused):
         connect(server, replace(place, user="somebody"), netrc=path)
-    path.write_text(f"machine 127.0.0.1 login {USER} pasword {PASSWORD}")
+    path.write_text(f"machine 127.0.0.1 login {USER} {PASSWORD}")
     with pytest.raises(Misconfigured, match="netrc") as failure:
         connect(server, place, netrc=path)
     assert PASSWORD not in "".join(traceback.format_exception(failure.value))

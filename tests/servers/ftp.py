@@ -206,7 +206,7 @@ rsa_private_key_file={work}/key.pem
 
 @contextmanager
 def proftpd(tls: Tls = "off", extra: str = "") -> Iterator[Ftp]:
-    """proftpd with checksums (HASH); demands session reuse. `extra` lines go into its configuration."""
+    """proftpd with checksums (HASH); demands session reuse. `extra` lines go first in its configuration."""
     program = _debian("proftpd", "proftpd-core", "proftpd-mod-crypto")
     modules = program.parents[1] / "lib/proftpd"
     with _folders() as (work, served):
@@ -225,7 +225,7 @@ def proftpd(tls: Tls = "off", extra: str = "") -> Iterator[Ftp]:
             text += PROFTPD_TLS.format(
                 work=work, options="TLSOptions UseImplicitSSL" if tls == "implicit" else ""
             )
-        (work / "proftpd.conf").write_text(text + extra)
+        (work / "proftpd.conf").write_text(extra + text)
         with _running([str(program), "-n", "-q", "-c", str(work / "proftpd.conf")], port, work):
             yield Ftp("proftpd", port, served, tls=tls, authority=authority)
 
