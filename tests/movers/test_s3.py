@@ -20,6 +20,7 @@ from contract_suite import suite
 from servers import s3
 from servers.proxy import Fault, Proxy, Route
 from servers.s3 import BUCKET, KEY, READER, READER_SECRET, S3, SECRET, Heard, Said
+from tranship_movers.boto import CODES, EXCEPTIONS, MEANINGLESS, STATUS, ours
 from tranship_movers.checks import Ground
 from tranship_movers.errors import (
     Busy,
@@ -37,7 +38,7 @@ from tranship_movers.errors import (
 )
 from tranship_movers.options import options_of
 from tranship_movers.place import Place
-from tranship_movers.s3 import CODES, EXCEPTIONS, MEANINGLESS, STATUS, S3Mover, S3Options, ours
+from tranship_movers.s3 import S3Mover, S3Options
 from tranship_movers.transfer import upload
 
 MIB = 1 << 20

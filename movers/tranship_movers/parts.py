@@ -1,0 +1,197 @@
+"""One file in several parts at once: who breaks off whom, and the bytes on the local side."""
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from tranship_movers.contract import Progress
+from tranship_movers.errors import Permanent, SourceChanged, of_system
+
+T = TypeVar("T")
+
+PIECE = 256 * 1024
+"""Bytes that go over between two words of progress."""
+
+Tell = Callable[[int], None]
+
+
+class BrokenOff(Exception):
+    """Another part failed, or progress raised."""
+
+
+class Heard:
+    """Progress of several threads, told by one at a time. Once one has failed, all break off."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.broken: BaseException | None = None
+        """What was raised first."""
+        self._progress = progress
+        self._lock = threading.Lock()
+
+    def part(self) -> Tell:
+        """What one part calls with the number of its bytes so far; what is repeated is not told again."""
+        reached = 0
+
+        def tell(position: int) -> None:
+            nonlocal reached
+            with self._lock:
+                self.go_on()
+                more, reached = position - reached, max(position, reached)
+                if more > 0:
+                    with self.breaking():
+                        self._progress(more)
+
+        return tell
+
+    def go_on(self) -> None:
+        """Raise BrokenOff if somebody failed."""
+        if self.broken is not None:
+            raise BrokenOff
+
+    @contextmanager
+    def breaking(self) -> Iterator[None]:
+        """What is raised inside breaks all others off."""
+        try:
+            yield
+        except BaseException as error:
+            self.broken = self.broken or error
+            raise
+
+
+@contextmanager
+def listening(progress: Progress) -> Iterator[Heard]:
+    """Progress for several threads. What comes out is what was raised first."""
+    heard = Heard(progress)
+    try:
+        yield heard
+    except BaseException as error:
+        if heard.broken is None or heard.broken is error:
+            raise
+        raise heard.broken from None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Part number (from 1) of something: size bytes from start."""
+
+    number: int
+    start: int
+    size: int
+
+
+def spans_of(size: int, step: int) -> list[Span]:
+    """The spans of step bytes that make up size bytes; the last may be shorter."""
+    starts = range(0, size, step)
+    return [Span(number, start, min(step, size - start)) for number, start in enumerate(starts, 1)]
+
+
+def at_once(act: Callable[[Span], T], spans: Sequence[Span], heard: Heard, threads: int) -> list[T]:
+    """What act gives for each of spans, so many at once. The first failure ends them all."""
+
+    def run(span: Span) -> T:
+        heard.go_on()
+        with heard.breaking():
+            return act(span)
+
+    with ThreadPoolExecutor(min(threads, len(spans)), thread_name_prefix="s3") as pool, heard.breaking():
+        return [job.result() for job in [pool.submit(run, span) for span in spans]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A local file that is open for reading."""
+
+    path: Path
+    descriptor: int
+    size: int
+    mtime_ns: int
+
+    def read(self, start: int, size: int) -> bytes:
+        """Give size bytes from start. Raises SourceChanged if somebody wrote since it was opened."""
+        try:
+            piece = os.pread(self.descriptor, size, start)
+            now = os.fstat(self.descriptor)
+        except OSError as error:
+            raise of_system(error, where=str(self.path)) from error
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns) or len(piece) != size:
+            raise SourceChanged("was written to while it was sent", where=str(self.path))
+        return piece
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Source]:
+    """The local file path, for reading. Raises SourceGone if there is none, Permanent if it is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise of_system(error, where=str(path)) from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise Permanent("is no file", where=str(path))
+        yield Source(path, descriptor, found.st_size, found.st_mtime_ns)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def made(path: Path) -> Iterator[int]:
+    """A descriptor of the local file path, made or emptied, for writing and reading."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+    except OSError as error:
+        raise of_system(error, where=str(path), absent=Permanent) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Stream(Protocol):
+    """What bytes come out of."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most size bytes; none at the end."""
+
+
+def pour(body: Stream, file: int, start: int, tell: Tell) -> str:
+    """Write what comes out of body into file from start on, give its MD5."""
+    md5, position = hashlib.md5(usedforsecurity=False), 0
+    while piece := body.read(PIECE):
+        md5.update(piece)
+        _write(file, piece, start + position)
+        position += len(piece)
+        tell(position)
+    return md5.hexdigest()
+
+
+def _write(file: int, piece: bytes, start: int) -> None:
+    view = memoryview(piece)
+    try:
+        while view:
+            written = os.pwrite(file, view, start)
+            view, start = view[written:], start + written
+    except OSError as error:
+        raise of_system(error, where="the local file", absent=Permanent) from error
+
+
+def md5_of_file(file: int) -> str:
+    """The MD5 of what is in the open file."""
+    md5, position = hashlib.md5(usedforsecurity=False), 0
+    while piece := os.pread(file, PIECE, position):
+        md5.update(piece)
+        position += len(piece)
+    return md5.hexdigest()
+
+
+def digest_of_parts(digests: Sequence[str]) -> str:
+    """The ETag of an object whose parts have these MD5s."""
+    joined = b"".join(bytes.fromhex(digest) for digest in digests)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(digests)}"
