@@ -17,7 +17,7 @@ import h11
 from pydantic import Field
 
 from tranship_movers.contract import Facts, Powers, Progress, unheard
-from tranship_movers.errors import Mangled, Permanent
+from tranship_movers.errors import Mangled, Permanent, SourceChanged
 from tranship_movers.place import Place
 from tranship_movers.web import Ask, Reply, Web, WebOptions, on_our_side, tell
 
@@ -136,12 +136,15 @@ class Manner:
     resumes: int = 5
     expect_type: str | None = "*"
     unknown_length: Literal["refused", "accepted"] = "refused"
+    confirm: Literal["nothing", "length", "version"] = "length"
 
 
 def download(web: Web, name: str, target: Path, manner: Manner) -> None:
     """Write the bytes at name into target, and give it their modification time.
 
     A cut download goes on where it was, if each try brings something and the file is provably the same.
+    Some servers (apache, rclone) announce one version of a file and send another, if it is replaced in between;
+    so they are asked once more afterwards. Raises SourceChanged if it is not what it was (`confirm`).
     """
     with on_our_side(target, absent=Permanent):
         file = target.open("wb", buffering=0)
@@ -153,22 +156,24 @@ def download(web: Web, name: str, target: Path, manner: Manner) -> None:
                 _receive(web, name, got, manner)
                 break
             except (ConnectionError, h11.RemoteProtocolError):
-                if not got.version or got.size == before:
+                if not got.is_provable or got.size == before:
                     raise
         else:
             _receive(web, name, got, manner)
+    if manner.confirm != "nothing":
+        _confirm(web, name, got, manner)
     if got.modified_ns is not None:
         os.utime(target, ns=(got.modified_ns, got.modified_ns))
 
 
 @dataclass(slots=True)
 class _Part:
-    """What has come so far: size bytes of that version of the file, of `total` (None: not told)."""
+    """What has come so far: size bytes of the version etag of the file, of `total` (None: not told)."""
 
     target: Path
     file: FileIO
     size: int = 0
-    version: str = ""
+    etag: str = ""
     total: int | None = None
     modified_ns: int | None = None
 
@@ -187,13 +192,17 @@ class _Part:
                 self.file.seek(0)
                 self.file.truncate()
         self.size, self.total, self.modified_ns = 0, reply.length, reply.modified_ns
-        etag = reply.headers.get("etag", "")
-        self.version = etag if etag.startswith('"') and self.total is not None else ""
+        self.etag = reply.headers.get("etag", "")
+
+    @property
+    def is_provable(self) -> bool:
+        """Whether a rest can be asked for that is certain to be of the same bytes."""
+        return self.etag.startswith('"') and self.total is not None
 
 
 def _receive(web: Web, name: str, got: _Part, manner: Manner) -> None:
     """Ask for what is missing of got, and take it."""
-    rest = (("Range", f"bytes={got.size}-"), ("If-Range", got.version)) if got.size else ()
+    rest = (("Range", f"bytes={got.size}-"), ("If-Range", got.etag)) if got.size else ()
     reply = web.ask(Ask("GET", web.target(name), rest))
     reply.demand("get", 200, *((206,) if rest else ()))
     try:
@@ -211,6 +220,17 @@ def _receive(web: Web, name: str, got: _Part, manner: Manner) -> None:
         raise
     if got.total is not None and got.size != got.total:
         raise Mangled(f"get: {got.size} bytes came of {got.total}")
+
+
+def _confirm(web: Web, name: str, got: _Part, manner: Manner) -> None:
+    reply = web.ask(Ask("HEAD", web.target(name)))
+    reply.skip()
+    if reply.status in (403, 405, 501):
+        return  # a server without HEAD
+    reply.demand("get", 200)
+    etag = reply.headers.get("etag", "") if manner.confirm == "version" else got.etag
+    if reply.length not in (None, got.size) or etag != got.etag:
+        raise SourceChanged("get: it was replaced while it was read")
 
 
 def _refuse_endless(reply: Reply, manner: Manner) -> None:

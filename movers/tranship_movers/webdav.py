@@ -112,7 +112,14 @@ class WebdavMover:
     def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
         """Write the bytes at name into target; after a cut, go on where it was. Keeps mtime."""
         with self._web.translated():
-            download(self._web, name, target, Manner(progress))
+            manner = Manner(progress, confirm="nothing" if self._options.server == "nginx" else "version")
+            try:
+                download(self._web, name, target, manner)
+            except Permanent as refused:
+                # apache forbids a file that is just being replaced.
+                if isinstance(refused, SourceGone) or self._stat(name) is None:
+                    raise SourceGone(f"get: there is no {name!r}") from refused
+                download(self._web, name, target, manner)
 
     def stat(self, name: str) -> Facts | None:
         """What the server says of name now."""

@@ -373,6 +373,21 @@ def test_a_server_without_webdav_is_told_at_once(status: int) -> None:
         connect(server.port)
 
 
+def test_a_file_that_is_forbidden_while_it_is_replaced(tmp_path: Path) -> None:
+    """As apache does, for a moment."""
+    shelf, answers = Shelf(HEAD=reply(200, b"abc")), [reply(403), reply(200, b"abc"), reply(403), reply(403)]
+
+    def answer(heard: Heard) -> bytes:
+        return answers.pop(0) if heard.method == "GET" else shelf(heard)
+
+    with Scripted(answer) as server, closing(connect(server.port)) as mover:
+        mover.get("/a", tmp_path / "got")
+        assert (tmp_path / "got").read_bytes() == b"abc"
+        with pytest.raises(Permanent, match="403"):
+            mover.get("/a", tmp_path / "got")
+    assert not answers
+
+
 def test_a_server_that_is_elsewhere_is_told_at_once() -> None:
     for location in ("https://elsewhere.example/", "/login?then=x"):
         moved = reply(301, Location=location)

@@ -91,6 +91,9 @@ class Scripted:
             while heard := _heard(stream, self._takes_bodies):
                 self.heard.append(heard)
                 said = self._answer(heard)
+                if heard.method == "HEAD" and isinstance(said, bytes):
+                    head, end, _ = said.partition(b"\r\n\r\n")
+                    said = head + end
                 for piece in (said,) if isinstance(said, bytes) else said:
                     line.sendall(piece.removesuffix(HANG_UP).removesuffix(SILENCE))
                     if piece.endswith(HANG_UP):
