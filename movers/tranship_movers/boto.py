@@ -321,7 +321,7 @@ def shortcut(client: Any, credentials: Any, bucket: str, options: S3Options) -> 
 
 
 class Shortcut:
-    """Puts small objects by a third of the processor time that botocore takes, with its signature."""
+    """Puts small objects in half the processor time that botocore takes, with its signature."""
 
     def __init__(self, client: Any, credentials: Any, url: str, region: str, options: S3Options) -> None:
         self._config, self._credentials, self._region = client.meta.config, credentials, region
