@@ -1,6 +1,5 @@
 """The systemd units: what systemd says of them, and what they must hold whether it is here or not."""
 
-import importlib.util
 import os
 import shlex
 import shutil
@@ -163,7 +162,6 @@ def test_server_and_client_differ_in_their_role_only():
     )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tranship.cli") is None, reason="there is no command line yet")
 @pytest.mark.parametrize("role", ROLES)
 def test_its_command_is_one_that_the_command_line_knows(role, tmp_path):
     (command,) = settings(unit(role))["ExecStart"]
