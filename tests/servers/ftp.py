@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -419,12 +420,17 @@ def unpack() -> None:
 def _debian(program: str, *packages: str) -> Path:
     found = _found(program)
     if found is None and os.environ.get("TRANSHIP_TEST_STRICT") == "1":
-        with suppress(OSError, subprocess.CalledProcessError):
-            unpack()
+        _try_to_unpack()
         found = _found(program)
     if found is None:
         _absent(" ".join(packages) or program)
     return Path(str(found))
+
+
+@cache
+def _try_to_unpack() -> None:
+    with suppress(OSError, subprocess.CalledProcessError):
+        unpack()
 
 
 def _found(program: str) -> Path | None:
