@@ -24,8 +24,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## side by side with the peers, as ratios
+bench: $(READY) ## side by side with the peers, as ratios: the main job, then each protocol
 	$(BIN)/python -m bench
+	for protocol in sftp ftp s3 webdav; do $(BIN)/python -m bench.$$protocol || exit 1; done
 
 soak: $(READY) ## the long runs
 	$(BIN)/pytest -m soak --timeout=0
