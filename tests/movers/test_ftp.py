@@ -110,6 +110,15 @@ def test_promise(server: Ftp, word: str, tmp_path: Path) -> None:
     assert verdict in ("holds", "not offered")
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("server", ["pyftpd-tls", "vsftpd", "proftpd-tls", "pure-ftpd"], indirect=True)
+def test_more_than_two_gibibytes_arrive_whole(server: Ftp, tmp_path: Path) -> None:
+    connected = Ground(
+        lambda: connect(server, timeout="30 s"), f"{server.base}/big", tmp_path, big=(2 << 30) + 1
+    )
+    assert WORDS["large"].run(connected) == "holds"
+
+
 FULL = Powers(append=True, mtime=True, mode=True)
 POWERS = {
     "pyftpd": FULL,
