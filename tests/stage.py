@@ -165,7 +165,7 @@ class Site:
         self.more_chains: dict[str, dict[str, Any]] = {}
         self.pattern = "{name}.dat"
         self._context: zmq.Context[Any] = zmq.Context()
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         self._ears: list[Ear] = []
         self.server: Process
         self.client: Process
@@ -174,7 +174,7 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             process.close()
         for ear in self._ears:
             ear.close()
@@ -185,7 +185,7 @@ class Site:
     def run(self, name: str, arguments: list[str], **environment: str) -> Process:
         """Start a process, its output in <name>.log."""
         process = Process(arguments, self.folder / f"{name}.log", **environment)
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     def tranship(self, name: str, *arguments: str, **environment: str) -> Process:

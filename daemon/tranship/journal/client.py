@@ -48,7 +48,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A delivery that an announcement (frame) offers; times in seconds since the epoch."""
+    """A delivery that an announcement (frame) offers; times in seconds since the epoch.
+
+    Without a destination (""), as the announcement leads to none, it is dead from its beginning.
+    """
 
     chain: str
     identity: str
@@ -289,8 +292,9 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
         row = _earlier(db, new.chain, key)
     if row is None:
         number = db.execute(
-            f"INSERT INTO jobs ({_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            f"INSERT INTO jobs (state, {_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
+                "wanted" if new.destination else "dead",
                 *(new.chain, key, new.uid, new.path, new.size, new.destination, new.server, new.topic),
                 *(new.request_address, new.many, new.frame, new.announced, new.wanted, new.due),
             ),
@@ -310,10 +314,10 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
             "INSERT OR REPLACE INTO sources VALUES (?,?,?,?)",
             (number, new.request_address, new.many, new.frame),
         )
-    if state == "dead" or (own and state == "superseded"):  # a new chance
+    if new.destination and (state == "dead" or (own and state == "superseded")):  # a new chance
         db.execute(
-            "UPDATE jobs SET state='wanted', wanted=?, due=?, attempts=0 WHERE id=?",
-            (new.wanted, new.due, number),
+            "UPDATE jobs SET state='wanted', destination=?, wanted=?, due=?, attempts=0 WHERE id=?",
+            (new.destination, new.wanted, new.due, number),
         )
         return Verdict.NEW, job, None
     return Verdict.KNOWN if own else Verdict.SOURCE, job, None

@@ -31,14 +31,15 @@ from tranship.core.sequence import Sequence as Numbers
 from tranship.core.story import Story
 from tranship.hosts import is_own_host, make_known
 from tranship.journal import ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
-from tranship.lanes import Waiting
+from tranship.lanes import IDLE, Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
 from tranship.steps.hear import Announcement, announcement_of, sort
 from tranship.steps.publish import local_message, uri_at
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
 from tranship.steps.request import Failure, Reply, read_reply, requests
 from tranship.steps.verify import Arrival, verify
-from tranship.wire.contract import AUDIENCE, Answer, Asker, Bus, Heard, OnOddity
+from tranship.wire.askers import Askers
+from tranship.wire.contract import AUDIENCE, Answer, Asker, Bus, BusError, Heard, OnOddity
 from tranship.wire.discovery import beat, min_interval
 from tranship.wire.messages import Message, compose, decode_whole
 from tranship_movers.errors import MoverError
@@ -166,7 +167,6 @@ class _Chain:
         self._left_over = False
         longest = around.policy.longest, timedelta(seconds=LEASE), options.processing_delay
         self._horizon = max(longest).total_seconds() + 1.0
-        self._askers: dict[tuple[str, bool], Asker] = {}
         self._numbers: dict[tuple[str, str], Numbers] = {}
         self._firsts: dict[str, float] = {}
         self._replaying: set[tuple[str, str]] = set()
@@ -174,11 +174,12 @@ class _Chain:
         self._beats: dict[str, Liveness] = {}
         self._lives: dict[str, str] = {}
         self._folders: OrderedDict[str, None] = OrderedDict()
+        self._odd: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """Work until cancelled."""
         bus, options, clock = self._around.bus, self.options, self._around.clock
-        for state in (self._asked, self._askers, self._pages, self._beats, self._numbers, self._providers):
+        for state in (self._asked, self._pages, self._beats, self._numbers, self._providers):
             state.clear()
         for ids in (self._taken, self._mistrusted, self._replaying):
             ids.clear()
@@ -190,6 +191,7 @@ class _Chain:
             self._numbers[cursor.server, cursor.topic] = Numbers(cursor.seq)
         self._publisher = bus.publisher(options.publish.address, f"move_it_{self.name}")
         self._subscription = bus.subscription()
+        self._askers = Askers(bus, self._begin_to_collect)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 for provider in options.providers:
@@ -205,8 +207,7 @@ class _Chain:
                 self._tasks.create_task(self._make_known())
         finally:
             self._subscription.close()
-            for asker in self._askers.values():
-                asker.close()
+            self._askers.close()
             self._publisher.close()
 
     async def drain(self) -> None:
@@ -238,9 +239,11 @@ class _Chain:
                 await self._hear_beat(heard)
             for heard, what in out.odd:
                 self._around.health.progress(f"{self.name} odd messages", self._around.clock.monotonic())
-                self._around.story.tell(
-                    Step.REFUSED, heard.message.subject, self.name, peer=heard.provider, reason=what
-                )
+                if (heard.provider, what) not in self._odd:
+                    self._odd.add((heard.provider, what))
+                    self._around.story.tell(
+                        Step.REFUSED, heard.message.subject, self.name, peer=heard.provider, reason=what
+                    )
 
     async def _want(self, announcements: Sequence[Announcement], replayed: Cursor | None = None) -> None:
         """Record what is offered, and how far its server was heard, in one; then ask for what is new."""
@@ -402,8 +405,9 @@ class _Chain:
                 cursor = Cursor(self.name, server, topic, numbers.contiguous, address)
                 await self._want(announcements, cursor)
                 brought += len(announcements)
+                stands_still = page.last <= (since or 0)
                 since = page.last
-                if not page.more:
+                if stands_still or not page.more:
                     break  # that was all there is, whatever a head may have said
         finally:
             self._replaying.discard((server, topic))
@@ -416,23 +420,32 @@ class _Chain:
         ticket = message.ticket or ""
         page = self._pages[ticket] = asyncio.get_running_loop().create_future()
         try:
-            self._asker(address, many=True).ask(
-                message, ticket, self.options.transfer_req_timeout.total_seconds()
-            )
+            asker = self._askers.at(address, many=True)
+            asker.ask(message, ticket, self.options.transfer_req_timeout.total_seconds())
             answer: Message | None = await page
             return answer
+        except BusError:
+            return None  # no room for another address now
         finally:
             del self._pages[ticket]
 
     # request
 
-    async def _request_new(self, provider: _Provider) -> None:
+    async def _request_new(self, address: str, provider: _Provider) -> None:
         while True:
             while self._is_full(provider) or self._draining:
                 provider.room.clear()
                 await provider.room.wait()
             free = self.options.in_flight - provider.under_way
-            for job, announcement in await provider.fresh.take(free, 1 << 30):
+            try:
+                async with asyncio.timeout(IDLE):
+                    batch = await provider.fresh.take(free, 1 << 30)
+            except TimeoutError:
+                if provider.under_way or len(provider.fresh):
+                    continue
+                del self._providers[address]
+                return
+            for job, announcement in batch:
                 await self._ask(job, announcement.message, _own_offer(job))
 
     async def _request_due(self) -> None:
@@ -482,7 +495,11 @@ class _Chain:
         login = _quoted(self._login) if offer.many else self._login  # old peers don't unquote
         facts = {"id": ticket, **({"again": True} if job.id in self._mistrusted else {})}
         request = requests(announcement, job.new.destination, login, facts, extra)
-        asker = self._asker(offer.request_address, many=offer.many)
+        try:
+            asker = self._askers.at(offer.request_address, many=offer.many)
+        except BusError as error:
+            await self._fail([(job, offer, _temporarily(str(error)))])
+            return
         at = self._around.clock.now()
         self._asked[ticket] = _Asked(job, announcement, place, offer, asker, at)
         self._provider(offer.request_address).under_way += 1
@@ -510,15 +527,8 @@ class _Chain:
         provider = self._providers.get(address)
         if provider is None:
             provider = self._providers[address] = _Provider(Waiting(), asyncio.Event())
-            self._tasks.create_task(self._request_new(provider))
+            self._tasks.create_task(self._request_new(address, provider))
         return provider
-
-    def _asker(self, address: str, *, many: bool) -> Asker:
-        asker = self._askers.get((address, many))
-        if asker is None:
-            asker = self._askers[address, many] = self._around.bus.asker(f"tcp://{address}", many=many)
-            self._tasks.create_task(self._collect(asker))
-        return asker
 
     def _ticket(self, what: str) -> str:
         self._count = getattr(self, "_count", 0) + 1
@@ -526,25 +536,35 @@ class _Chain:
 
     # verify -> acknowledge -> publish
 
+    def _begin_to_collect(self, asker: Asker) -> None:
+        self._tasks.create_task(self._collect(asker))
+
     async def _collect(self, asker: Asker) -> None:
         while True:
-            small: list[_Arrived] = []
-            failed: list[tuple[Job, Source, Reply]] = []
-            for answer in await asker.answered():
-                asked = self._answered(asker, answer)
-                if asked is None:
-                    continue
-                told = read_reply(answer.message, self.options.transfer_req_timeout.total_seconds())
-                if told.data is None:
-                    failed.append((asked.job, asked.offer, told))
-                elif asked.job.new.size > LARGE:
-                    self._tasks.create_task(self._finish([_Arrived(asked, told)]))
-                else:
-                    small.append(_Arrived(asked, told))
-            if failed:
-                await self._fail(failed)
-            if small:
-                await self._finish(small)
+            try:
+                answers = await asker.answered()
+            except BusError:
+                return  # it was idle, and made room for another
+            await self._take_in(asker, answers)
+
+    async def _take_in(self, asker: Asker, answers: Sequence[Answer]) -> None:
+        small: list[_Arrived] = []
+        failed: list[tuple[Job, Source, Reply]] = []
+        for answer in answers:
+            asked = self._answered(asker, answer)
+            if asked is None:
+                continue
+            told = read_reply(answer.message, self.options.transfer_req_timeout.total_seconds())
+            if told.data is None:
+                failed.append((asked.job, asked.offer, told))
+            elif asked.job.new.size > LARGE:
+                self._tasks.create_task(self._finish([_Arrived(asked, told)]))
+            else:
+                small.append(_Arrived(asked, told))
+        if failed:
+            await self._fail(failed)
+        if small:
+            await self._finish(small)
 
     def _answered(self, asker: Asker, answer: Answer) -> _Asked | None:
         """The request that answer ends; None if it ends none of a transfer."""
@@ -643,9 +663,9 @@ class _Chain:
         ticket = self._ticket("ack")
         message = decode_whole(source.frame)
         message = asked_acknowledgement(message, ticket) if source.many else acknowledgement(message)
-        self._asker(source.request_address, many=source.many).ask(
-            message, ticket, self.options.req_timeout.total_seconds()
-        )
+        with contextlib.suppress(BusError):  # no room now; when it is offered again, it is acknowledged again
+            asker = self._askers.at(source.request_address, many=source.many)
+            asker.ask(message, ticket, self.options.req_timeout.total_seconds())
 
     async def _fail(self, failed: Sequence[tuple[Job, Source, Reply]]) -> None:
         """Record attempts that failed: tried again later, or given up."""
@@ -733,12 +753,24 @@ def _wrong(arrived: _Arrived, root: str) -> str:
         return "the announcement names no file"
     place = arrived.asked.place
     paths = [uri_at(place, file.folder, file.uid, local=True) for file in announcement.files]
-    arrivals = zip(paths, announcement.files, strict=True)
-    return verify([Arrival(os.path.join(root, path.lstrip("/")), file) for path, file in arrivals])
+    arrivals = [
+        Arrival(os.path.join(root, path.lstrip("/")), file)
+        for path, file in zip(paths, announcement.files, strict=True)
+    ]
+    if place.scheme in _OTHER_ROOTS and root == "/":
+        arrivals = [arrival for arrival in arrivals if os.path.lexists(arrival.path)]
+    return verify(arrivals)
+
+
+_PATHS = frozenset({"file", "scp", "sftp", "ftp", "ftps"})
+"""Schemes whose paths are paths of their host."""
+
+_OTHER_ROOTS = frozenset({"sftp", "ftp", "ftps"})
+"""Of these, those whose servers often show their users another root; then `ftp_root` tells which, or nobody does."""
 
 
 def _is_here(place: Place) -> bool:
-    return place.scheme != "s3" and is_own_host(place.host)
+    return place.scheme in _PATHS and is_own_host(place.host)
 
 
 def _identities(messages: Iterable[Message]) -> list[str]:

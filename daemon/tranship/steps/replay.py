@@ -68,21 +68,22 @@ def heads_of(beat: Message) -> list[Head]:
     if not isinstance(facts, dict) or not isinstance(facts.get("heads"), list):
         return []
     heads = []
-    for head in facts["heads"]:
-        match head:
-            case {"topic": str(topic), "seq": int(seq), "request_address": str(address)} if _can_be_asked(
-                topic, seq, address
-            ):
-                heads.append(Head(str(facts.get("server", "")), topic, seq, address))
+    for told in facts["heads"]:
+        match told:
+            case {"topic": str(topic), "seq": int(seq), "request_address": str(address)}:
+                head = Head(str(facts.get("server", "")), topic, seq, address)
+                if _can_be_asked(head):
+                    heads.append(head)
     return heads
 
 
-def _can_be_asked(topic: str, seq: int, address: str) -> bool:
+def _can_be_asked(head: Head) -> bool:
     try:
-        host_and_port(f"tcp://{address}")
-    except BusError:
+        host_and_port(f"tcp://{head.request_address}")
+        (head.server + head.topic).encode()
+    except (BusError, UnicodeEncodeError):
         return False
-    return topic.split() == [topic] and 0 <= seq < LARGEST
+    return head.topic.split() == [head.topic] and 0 <= head.seq < LARGEST
 
 
 def life_of(beat: Message) -> str:

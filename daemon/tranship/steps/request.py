@@ -93,7 +93,10 @@ def read_reply(message: Message | None, patience: float) -> Reply:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One file version that is to go to a place; clean is its URL without credentials (as the journal has it)."""
+    """One file version that is to go to a place.
+
+    clean is its URL without password, as the journal has it: for another user, the same path may be another place.
+    """
 
     version: Version
     place: Place
@@ -166,7 +169,7 @@ class Grant:
                     f"{path} was announced anew with number {announced.seq}",
                     Failure.SUPERSEDED,
                 )
-            moves.append(Move(announced.version, place, str(place), wanted.backups))
+            moves.append(Move(announced.version, place, _passwordless(place), wanted.backups))
         return moves
 
 

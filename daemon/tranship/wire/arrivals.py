@@ -78,6 +78,9 @@ class Inbox(Generic[T]):
         self._something = asyncio.Event()
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     @property
     def full(self) -> bool:
         """Whether its fillers should wait for room."""

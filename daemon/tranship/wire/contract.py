@@ -115,11 +115,15 @@ class Asker(Protocol):
         is too long is answered here, with `err`. Raises ValueError if this ticket is under way.
         """
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way, and no outcome waits to be taken."""
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """Start the patience of a request anew (its transfer makes progress)."""
 
     async def answered(self) -> Sequence[Answer]:
-        """Wait for outcomes; all that there are (at least one)."""
+        """Wait for outcomes; all that there are (at least one). Raises BusError once closed."""
 
     def close(self) -> None:
         """Stop; what is still open is forgotten."""

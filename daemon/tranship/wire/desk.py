@@ -52,6 +52,11 @@ class Desk:
         self._waiting.append((ticket, message.encode(), patience))
         self._move_on()
 
+    @property
+    def idle(self) -> bool:
+        """As `Asker.idle`."""
+        return not self._waiting and not self._open.first() and not len(self._outcomes)
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """As `Asker.keep_waiting`."""
         if ticket in self._open:

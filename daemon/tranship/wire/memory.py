@@ -183,6 +183,11 @@ class MemoryAsker:
         """As `Asker.ask`."""
         self.desk.ask(message, ticket, patience)
 
+    @property
+    def idle(self) -> bool:
+        """As `Asker.idle`."""
+        return self.desk.idle
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """As `Asker.keep_waiting`."""
         self.desk.keep_waiting(ticket, patience)

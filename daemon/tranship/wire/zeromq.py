@@ -232,6 +232,11 @@ class ZeroMQAsker:
         """As `Asker.ask`."""
         self._desk.ask(message, ticket, patience)
 
+    @property
+    def idle(self) -> bool:
+        """As `Asker.idle`."""
+        return self._desk.idle
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """As `Asker.keep_waiting`."""
         self._desk.keep_waiting(ticket, patience)
