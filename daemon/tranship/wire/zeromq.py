@@ -13,6 +13,7 @@ import asyncio
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -373,12 +374,26 @@ def _bound(context: Context, kind: int, address: str, options: Options) -> tuple
     made = made_socket(context, kind, options)
     made.setsockopt(zmq.IPV6, int("[" in address))
     try:
-        made.bind(address)
+        _bind(made, address)
     except zmq.ZMQError as error:
         made.close(0)
         told, advice = os.strerror(error.errno or 0), _ADVICE.get(error.errno or 0, "")
         raise BusError(f"{address} can't be listened on: {told}{advice and '; '}{advice}") from None
     return made, made.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+
+def _bind(made: zmq.Socket[bytes], address: str) -> None:
+    """Bind. One that was just closed at this address is given a moment: libzmq lets go of it in another thread."""
+    for moment in (0.002, 0.01, 0.05, 0.1):
+        try:
+            made.bind(address)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            time.sleep(moment)
+        else:
+            return
+    made.bind(address)
 
 
 def _has_come(source: zmq.Socket[bytes]) -> bool:
