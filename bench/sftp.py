@@ -1,8 +1,8 @@
 """`python -m bench.sftp`: SFTP and scp against OpenSSH's own tools and rclone, in one run, as ratios.
 
 One sshd on loopback, and files in memory where there is /dev/shm, so that the disk is out of it. Runs are
-interleaved; every time is from start to end with connecting; ours goes the whole way of an upload (temporary
-name, size verified, renamed), the tools write to the name itself.
+interleaved, and write new names; every time is from start to end with connecting. Ours goes the whole way of an
+upload (temporary name, size verified, renamed), the tools write to the name itself.
 """
 
 import argparse

@@ -493,7 +493,7 @@ class _Chain:
         ticket = self._ticket(f"{job.id}.{job.attempts}")
         extra = {"backup_targets": list(self.options.backup_targets)} if self.options.backup_targets else {}
         login = _quoted(self._login) if offer.many else self._login  # old peers don't unquote
-        facts = {"id": ticket, **({"again": True} if job.id in self._mistrusted else {})}
+        facts = {"id": ticket, "progress": True, **({"again": True} if job.id in self._mistrusted else {})}
         request = requests(announcement, job.new.destination, login, facts, extra)
         try:
             asker = self._askers.at(offer.request_address, many=offer.many)

@@ -228,7 +228,7 @@ def slow_ftp() -> Any:
 def test_whoever_is_asked_to_stop_finishes_what_is_under_way(tmp_path: Path, whom: str) -> None:
     with slow_ftp() as ftp, Site(tmp_path) as site:
         ear = start_slowly(site, ftp.port)
-        content = os.urandom(2 * SLOW)
+        content = os.urandom(5 * SLOW)
         site.drop("large.dat", content)
         under_way(ftp.folder)
         process = {"server": site.server, "client": site.client}[whom]
@@ -237,6 +237,9 @@ def test_whoever_is_asked_to_stop_finishes_what_is_under_way(tmp_path: Path, who
         assert process.stop() == 0
         assert time.monotonic() - begun < 15
         assert process.said("everything under way was finished")
+        assert not site.client.said(
+            f" retried file={site.incoming / 'large.dat'}"
+        )  # it heard of the progress, else it would have lost patience
         assert (ftp.folder / "large.dat").read_bytes() == content
         assert ear.until(1)[0].data["uid"] == "large.dat"
         # and the other one is not forgotten
@@ -272,7 +275,11 @@ def start_slowly(site: Site, port: int) -> Ear:
     login = site.folder / "login"
     login.write_text(f"{USER}:{PASSWORD}")
     login.chmod(0o600)
-    site.client_options = {"destination": f"ftp://127.0.0.1:{port}/", "login_file": str(login)}
+    site.client_options = {
+        "destination": f"ftp://127.0.0.1:{port}/",
+        "login_file": str(login),
+        "transfer_req_timeout": "3 s",
+    }
     ear = site.ear(site.client_port, site.topic)
     site.start_server()
     site.start_client()
