@@ -21,6 +21,7 @@ from tranship.core.clock import Clock, SystemClock
 from tranship.core.health import Health
 from tranship.core.journey import Step
 from tranship.core.retry import RetryPolicy
+from tranship.flows.around import Surroundings
 from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, ClientBook, Journal, ServerBook
 from tranship.roles import client, server
 from tranship.wire.memory import MemoryBus, MemorySubscription, Network
@@ -161,19 +162,17 @@ class Rig:
     async def serve(self, config: ServerConfig, *, ready: bool = True) -> Running:
         journal = Journal.open(Path(config.journal), SERVER_SCHEMA)
         bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
-        around = server.Surroundings(
-            ServerBook(journal), bus, Pool(), clock, story, health, lambda peer, what: None
-        )
-        return await self._run(server.Server(config, around), journal, bus, clock, story, health, ready)
+        around = Surroundings(bus, Pool(), clock, story, health, SOON, lambda peer, what: None)
+        role = server.Server(config, ServerBook(journal), around)
+        return await self._run(role, journal, bus, clock, story, health, ready)
 
     async def client(self, number: int = 1, policy: RetryPolicy = SOON, **chain: Any) -> Running:
         config = ClientConfig.model_validate(self.client_config(number, **chain))
         journal = Journal.open(Path(config.journal), CLIENT_SCHEMA)
         bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
-        around = client.Surroundings(
-            ClientBook(journal), bus, clock, story, health, policy, lambda peer, what: None
-        )
-        return await self._run(client.Client(config, around), journal, bus, clock, story, health, True)
+        around = Surroundings(bus, Pool(), clock, story, health, policy, lambda peer, what: None)
+        role = client.Client(config, ClientBook(journal), around)
+        return await self._run(role, journal, bus, clock, story, health, True)
 
     async def _run(
         self,

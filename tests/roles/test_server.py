@@ -189,9 +189,9 @@ def test_a_large_file_that_is_noticed_twice_is_announced_once(tmp_path: Path) ->
             path = site.drop("a.dat", bytes(64 << 20))  # nothing is announced in the first second
             facts = path.stat()
             [chain] = server.role._chains
-            chain._line_up([Sighting(str(path), facts.st_size, facts.st_mtime_ns, 0.0)] * 2)
+            chain._reception._line_up([Sighting(str(path), facts.st_size, facts.st_mtime_ns, 0.0)] * 2)
             await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
-            await until(lambda: not len(chain._large), "nothing waits")
+            await until(lambda: not len(chain._reception._large), "nothing waits")
             site.drop("b.dat", bytes(64 << 20))
             await until(lambda: len({f for f, _ in server.story.of(Step.ANNOUNCED)}) == 2, "the next")
             assert len(server.story.of(Step.ANNOUNCED)) == 2
@@ -223,7 +223,7 @@ def test_a_changed_chain_finishes_what_is_under_way(tmp_path: Path) -> None:
             place = f"file://{site.outgoing}/"
             chain = next(iter(server.role._chains))
             answer = asyncio.create_task(asked(site, request("push", "1", uri=str(path), destination=place)))
-            await until(lambda: chain._open, "under way")
+            await until(lambda: chain._requests._open or answer.done(), "under way")
             config = ServerConfig.model_validate(site.server_config(station="other"))
             assert await server.role.reload(config) == ["chain hrit changed"]
             [told] = await answer

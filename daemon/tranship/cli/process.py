@@ -18,6 +18,7 @@ from tranship.config.server import ServerConfig, Watch
 from tranship.core.clock import SystemClock
 from tranship.core.health import Health
 from tranship.core.retry import RetryPolicy
+from tranship.flows.around import Surroundings
 from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, ClientBook, Journal, ServerBook
 from tranship.roles import client as client_role
 from tranship.roles import server as server_role
@@ -81,11 +82,8 @@ def server(
         publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
     )
 
-    def make(config: ServerConfig, journal: Journal, bus: ZeroMQBus, health: Health) -> Role[ServerConfig]:
-        around = server_role.Surroundings(
-            ServerBook(journal), bus, Pool(), SystemClock(), Lines(logging.getLogger(STORY)), health, _odd
-        )
-        return server_role.Server(config, around)
+    def make(config: ServerConfig, journal: Journal, around: Surroundings) -> Role[ServerConfig]:
+        return server_role.Server(config, ServerBook(journal), around)
 
     _run(
         "server",
@@ -109,17 +107,8 @@ def client(
     """Hear announcements, ask for the files, publish what has arrived."""
     _log_into(log_file)
 
-    def make(config: ClientConfig, journal: Journal, bus: ZeroMQBus, health: Health) -> Role[ClientConfig]:
-        around = client_role.Surroundings(
-            ClientBook(journal),
-            bus,
-            SystemClock(),
-            Lines(logging.getLogger(STORY)),
-            health,
-            RetryPolicy(),
-            _odd,
-        )
-        return client_role.Client(config, around)
+    def make(config: ClientConfig, journal: Journal, around: Surroundings) -> Role[ClientConfig]:
+        return client_role.Client(config, ClientBook(journal), around)
 
     _run("client", lambda: load(file, "client"), file, CLIENT_SCHEMA, make, log_config, verbose, metrics)
 
@@ -129,7 +118,7 @@ def _run(
     read: Callable[[], Loaded[C]],
     file: Path,
     schema: Any,
-    make: Callable[[C, Journal, ZeroMQBus, Health], Role[C]],
+    make: Callable[[C, Journal, Surroundings], Role[C]],
     log_config: Path | None,
     verbose: bool,
     metrics: int | None,
@@ -141,12 +130,14 @@ def _run(
         health = Health()
         journal = Journal.open(Path(config.journal), schema)
         bus = ZeroMQBus(_odd)
+        story = Lines(logging.getLogger(STORY))
+        around = Surroundings(bus, Pool(), SystemClock(), story, health, RetryPolicy(), _odd)
         log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
         bulletin = Path(f"{config.journal}.health")
         try:
             with served_if(metrics, health, role, bus):
                 code = await supervise(
-                    make(config, journal, bus, health),
+                    make(config, journal, around),
                     source,
                     notify=Notify.from_environment(os.environ, os.getpid()),
                     bulletin=bulletin,

@@ -1,0 +1,8 @@
+"""What roles are put together from: each flow wires a few steps, and owns what these share.
+
+Reception   detect -> settle -> an outlet (announce)
+Requests    request -> move + verify -> answer, and the other questions that a server is asked
+Hearing     hear -> what is news; what was missed is asked for again (replay)
+Asking      ask for what is owed, new files first; take in the answers
+Arrival     verify -> acknowledge -> publish
+"""

@@ -1,0 +1,363 @@
+"""request: asks the servers for what is owed, new files first, and takes in their answers.
+
+Every provider has a window of its own, so that a silent one holds up no other. What does not fit waits in the journal.
+"""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from urllib.parse import quote
+
+from tranship.core.journey import Step
+from tranship.flows.around import Surroundings
+from tranship.flows.arrival import Arrival, Arrived, Asked, Failed, is_here
+from tranship.journal import ClientBook, Job, Source
+from tranship.lanes import IDLE, Waiting
+from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
+from tranship.steps.hear import Announcement
+from tranship.steps.request import read_reply, requests
+from tranship.wire.askers import Askers
+from tranship.wire.contract import Answer, Asker, BusError
+from tranship.wire.messages import Message, decode_whole
+from tranship_movers.place import Place
+
+LARGE = 4 << 20
+"""Bytes. A larger delivery is verified beside the small ones, so that they don't wait for it."""
+
+LINED_UP = 1000
+"""New deliveries that wait in memory per provider; more of them wait in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a chain asks.
+
+    in_flight   requests under way at once, per provider
+    patience    for a sign of life of a transfer; and for an answer without a transfer
+    horizon     seconds; nothing that is owed is ever put off by more
+    folders     whether to make the destination's folder first, if it lies on this host, below root
+    """
+
+    login: str
+    backup_targets: Sequence[str]
+    in_flight: int
+    patience: timedelta
+    patience_without_transfer: timedelta
+    horizon: float
+    folders: bool
+    root: str
+
+
+@dataclass(slots=True)
+class _Provider:
+    """A request address: what is new there, and how much is under way."""
+
+    fresh: Waiting[tuple[Job, Announcement]]
+    room: asyncio.Event
+    under_way: int = 0
+
+
+class Asking:
+    """One chain's requests. `run` until cancelled."""
+
+    def __init__(
+        self, chain: str, terms: Terms, arrival: Arrival, book: ClientBook, around: Surroundings
+    ) -> None:
+        """Nothing is asked for before `run`."""
+        self._chain = chain
+        self._terms = terms
+        self._arrival = arrival
+        self._book = book
+        self._around = around
+        self._life = uuid.uuid4().hex[:8]
+        self._count = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._tasks: asyncio.TaskGroup
+        self._askers: Askers
+        self._providers: dict[str, _Provider] = {}
+        self._taken: set[int] = set()
+        self._mistrusted: set[int] = set()
+        self._asked: dict[str, Asked] = {}
+        self._inquiries: dict[str, asyncio.Future[Message | None]] = {}
+        self._due = asyncio.Event()
+        self._left_over = False
+        self._folders: OrderedDict[str, None] = OrderedDict()
+
+    async def run(self, listening: asyncio.Event) -> None:
+        """Ask until cancelled; sets `listening` when it can be told what to ask for."""
+        for state in (self._asked, self._inquiries, self._providers):
+            state.clear()
+        self._taken.clear()
+        self._mistrusted.clear()
+        self._askers = Askers(self._around.bus, self._begin_to_collect)
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                listening.set()
+                self._tasks.create_task(self._report())
+                await self._request_due()
+        finally:
+            self._askers.close()
+
+    async def drain(self) -> None:
+        """Ask for nothing new; wait until what was asked for is answered and done with."""
+        self._draining = True
+        if self._under_way:
+            self._idle.clear()
+            await self._idle.wait()
+
+    @property
+    def _under_way(self) -> int:
+        """How many deliveries were asked for; the others wait in the journal too."""
+        return len(self._taken) - sum(len(provider.fresh) for provider in self._providers.values())
+
+    # what to ask for
+
+    def line_up(self, job: Job, announcement: Announcement) -> None:
+        """Have job asked for at once, or leave it to the journal."""
+        provider = self._provider(announcement.request_address)
+        if self._draining or len(provider.fresh) >= LINED_UP:
+            self._due.set()
+        else:
+            self._taken.add(job.id)
+            provider.fresh.put([(job, announcement)])
+
+    def look(self) -> None:
+        """Something in the journal may be due."""
+        self._due.set()
+
+    async def ask_anew(self, addresses: set[str]) -> None:
+        """A server has begun a new life: it knows nothing of the requests that its old one was given."""
+        for ticket, asked in list(self._asked.items()):
+            if asked.offer.request_address in addresses:
+                asked.asker.keep_waiting(ticket, 0.0)
+        await self._book.hasten(self._chain, self._around.clock.now())
+        self._due.set()
+
+    async def inquire(self, message: Message, address: str) -> Message | None:
+        """The answer to a request without a transfer; None if there was none in time, or no room to ask."""
+        ticket = message.ticket or ""
+        outcome = self._inquiries[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            asker = self._askers.at(address, many=True)
+            asker.ask(message, ticket, self._terms.patience.total_seconds())
+            answer: Message | None = await outcome
+            return answer
+        except BusError:
+            return None
+        finally:
+            del self._inquiries[ticket]
+
+    def acknowledge(self, source: Source) -> None:
+        """Tell a server that what it offers is here."""
+        ticket = self.ticket("ack")
+        message = decode_whole(source.frame)
+        message = asked_acknowledgement(message, ticket) if source.many else acknowledgement(message)
+        with contextlib.suppress(BusError):  # no room now; when it is offered again, it is acknowledged again
+            asker = self._askers.at(source.request_address, many=source.many)
+            asker.ask(message, ticket, self._terms.patience_without_transfer.total_seconds())
+
+    def ticket(self, what: str) -> str:
+        """A new id for a request."""
+        self._count += 1
+        return f"{self._life}-{what}-{self._count}"
+
+    # request
+
+    async def _request_new(self, address: str, provider: _Provider) -> None:
+        while True:
+            while self._is_full(provider) or self._draining:
+                provider.room.clear()
+                await provider.room.wait()
+            free = self._terms.in_flight - provider.under_way
+            try:
+                async with asyncio.timeout(IDLE):
+                    batch = await provider.fresh.take(free, 1 << 30)
+            except TimeoutError:
+                if provider.under_way or len(provider.fresh):
+                    continue
+                del self._providers[address]
+                return
+            for job, announcement in batch:
+                await self._ask(job, announcement.message, _own_offer(job))
+
+    async def _request_due(self) -> None:
+        """Ask for what is owed and due, but for what is asked for already. New files have gone first."""
+        while True:
+            self._due.clear()
+            now = self._around.clock.now()
+            busy = [address for address, provider in self._providers.items() if self._is_full(provider)]
+            jobs, following = await self._book.waiting(
+                self._chain,
+                now,
+                horizon=self._terms.horizon,
+                limit=self._terms.in_flight + len(self._taken),
+                busy=busy,
+            )
+            due = [job for job in jobs if job.id not in self._taken]
+            self._left_over = bool(due or busy)
+            if not await self._ask_due(due):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if following is None else max(0.01, following - now)):
+                        await self._due.wait()
+
+    async def _ask_due(self, due: Sequence[Job]) -> int:
+        """Ask for those of due whose provider has room; how many these are."""
+        count = 0
+        sources = await self._book.sources([job.id for job in due if job.attempts])
+        for job in due:
+            offers = [_own_offer(job), *sources.get(job.id, [])]
+            offer = offers[job.attempts % len(offers)]
+            free = not self._draining and not self._is_full(self._provider(offer.request_address))
+            if free and job.id not in self._taken:
+                self._taken.add(job.id)
+                count += 1
+                await self._ask(job, decode_whole(offer.frame), offer)
+        return count
+
+    async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
+        place = _place(job.new.destination)
+        try:
+            await self._make_folder(place)
+            asker = self._askers.at(offer.request_address, many=offer.many)
+        except OSError as error:
+            told = f"{place}: can't make the folder: {error.strerror}"
+            await self._fail([Failed.temporarily(job, offer, told)])
+            return
+        except BusError as error:
+            await self._fail([Failed.temporarily(job, offer, str(error))])
+            return
+        ticket = self.ticket(f"{job.id}.{job.attempts}")
+        terms = self._terms
+        extra = {"backup_targets": list(terms.backup_targets)} if terms.backup_targets else {}
+        login = _quoted(terms.login) if offer.many else terms.login  # old peers don't unquote
+        facts = {"id": ticket, "progress": True, **({"again": True} if job.id in self._mistrusted else {})}
+        request = requests(announcement, job.new.destination, login, facts, extra)
+        at = self._around.clock.now()
+        self._asked[ticket] = Asked(job, announcement, place, offer, asker, at)
+        self._provider(offer.request_address).under_way += 1
+        self._arrival.say_under_way(request.public)
+        asker.ask(request.private, ticket, terms.patience.total_seconds())
+        self._around.story.tell(
+            Step.REQUESTED, job.new.path, self._chain, size=job.new.size, peer=offer.request_address
+        )
+
+    async def _make_folder(self, place: Place) -> None:
+        """Make the destination's folder, if it is on this host, as its user would have it (umask)."""
+        if not self._terms.folders or not is_here(place):
+            return
+        folder = os.path.join(self._terms.root, os.path.dirname(place.path).lstrip("/"))
+        if folder not in self._folders:
+            await asyncio.to_thread(os.makedirs, folder, exist_ok=True)
+            self._folders[folder] = None
+            if len(self._folders) > 1000:
+                self._folders.popitem(last=False)
+
+    def _is_full(self, provider: _Provider) -> bool:
+        return provider.under_way >= self._terms.in_flight
+
+    def _provider(self, address: str) -> _Provider:
+        provider = self._providers.get(address)
+        if provider is None:
+            provider = self._providers[address] = _Provider(Waiting(), asyncio.Event())
+            self._tasks.create_task(self._request_new(address, provider))
+        return provider
+
+    # answers
+
+    def _begin_to_collect(self, asker: Asker) -> None:
+        self._tasks.create_task(self._collect(asker))
+
+    async def _collect(self, asker: Asker) -> None:
+        while True:
+            try:
+                answers = await asker.answered()
+            except BusError:
+                return  # it was idle, and made room for another
+            await self._take_in(asker, answers)
+
+    async def _take_in(self, asker: Asker, answers: Sequence[Answer]) -> None:
+        small: list[Arrived] = []
+        failed: list[Failed] = []
+        for answer in answers:
+            asked = self._answered(asker, answer)
+            if asked is None:
+                continue
+            told = read_reply(answer.message, self._terms.patience.total_seconds())
+            if told.data is None:
+                failed.append(Failed(asked.job, asked.offer, told))
+            elif asked.job.new.size > LARGE:
+                self._tasks.create_task(self._finish([Arrived(asked, told)]))
+            else:
+                small.append(Arrived(asked, told))
+        if failed:
+            await self._fail(failed)
+        if small:
+            await self._finish(small)
+
+    def _answered(self, asker: Asker, answer: Answer) -> Asked | None:
+        """The request that answer ends; None if it ends none of a transfer."""
+        if answer.message is not None and answer.message.type == "progress":
+            asker.keep_waiting(answer.ticket, self._terms.patience.total_seconds())
+            self._around.health.progress(f"{self._chain} publish", self._around.clock.monotonic(), done=0)
+            return None
+        outcome = self._inquiries.get(answer.ticket)
+        if outcome is not None and not outcome.done():
+            outcome.set_result(answer.message)
+        asked = self._asked.pop(answer.ticket, None)
+        if asked is not None:
+            provider = self._providers[asked.offer.request_address]
+            provider.under_way -= 1
+            provider.room.set()
+            if self._left_over:
+                self._due.set()
+        return asked
+
+    async def _finish(self, arrived: Sequence[Arrived]) -> None:
+        """Have what has arrived verified and published; what is not whole is moved again."""
+        wrong = await self._arrival.finish(arrived)
+        if wrong:
+            self._mistrusted.update(wrong)
+            bad = [a.asked for a in arrived if a.asked.job.id in wrong]
+            await self._fail([Failed.temporarily(a.job, a.offer, wrong[a.job.id]) for a in bad])
+        good = [a.asked.job.id for a in arrived if a.asked.job.id not in wrong]
+        self._mistrusted.difference_update(good)
+        self._done_with(good)
+        for sources in (await self._book.sources(good)).values():
+            for source in sources:
+                self.acknowledge(source)
+
+    async def _fail(self, failed: Sequence[Failed]) -> None:
+        await self._arrival.fail(failed)
+        self._done_with(attempt.job.id for attempt in failed)
+        self._due.set()
+
+    def _done_with(self, jobs: Iterable[int]) -> None:
+        self._taken.difference_update(jobs)
+        if not self._under_way:
+            self._idle.set()
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            waiting = len(self._taken)
+            self._around.health.waiting(f"{self._chain} publish", waiting, self._around.clock.monotonic())
+
+
+def _own_offer(job: Job) -> Source:
+    return Source(job.new.request_address, job.new.many, job.new.frame)
+
+
+_place = lru_cache(maxsize=1024)(Place.parse)
+
+
+def _quoted(login: str) -> str:
+    """A login as it stands in a URL."""
+    user, colon, password = login.partition(":")
+    return quote(user, safe="") + colon + quote(password, safe="")

@@ -1,0 +1,215 @@
+"""hear: listens to providers, and notices what was missed: a gap in the numbers, a head that a beat tells.
+
+What was missed is asked for again by `replay`, at start, after a gap, after a silence, in a server's new life.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from tranship.core.journey import Step
+from tranship.core.liveness import Liveness
+from tranship.core.sequence import Sequence as Numbers
+from tranship.flows.around import Surroundings
+from tranship.journal import ClientBook, Cursor
+from tranship.steps.hear import Announcement, announcement_of, sort
+from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
+from tranship.wire.contract import Heard
+from tranship.wire.discovery import min_interval
+from tranship.wire.messages import Message, compose
+
+MARGIN = 10.0
+"""Seconds by which clocks may differ, when announcements are asked for by time (at the first contact)."""
+
+
+class Hearer(Protocol):
+    """Whom the hearing tells."""
+
+    async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
+        """Record what is offered, and how far its servers were heard, in one."""
+
+    async def others(self, under_way: Sequence[Message], done: Sequence[Message]) -> None:
+        """Other clients have this under way, and have done that."""
+
+    async def new_life(self, addresses: set[str]) -> None:
+        """The server that is asked at addresses has begun anew: it knows nothing of what was asked before."""
+
+    async def inquire(self, message: Message, address: str) -> Message | None:
+        """The answer of address (host:port) to a request; None if there was none in time."""
+
+    def ticket(self, what: str) -> str:
+        """A new id for a request."""
+
+
+class Hearing:
+    """What one chain hears. `run` until cancelled."""
+
+    def __init__(
+        self,
+        chain: str,
+        providers: Mapping[str, str],
+        patience: float,
+        book: ClientBook,
+        around: Surroundings,
+    ) -> None:
+        """Listen to providers: addresses (tcp://host:port), and the topic (a prefix of subjects) of each.
+
+        patience: after so many intervals without a beat a provider is connected to anew; 0: never.
+        """
+        self._chain = chain
+        self._providers = providers
+        self._patience = patience
+        self._book = book
+        self._around = around
+        self._hearer: Hearer
+        self._tasks: asyncio.TaskGroup
+        self._numbers: dict[tuple[str, str], Numbers] = {}
+        self._firsts: dict[str, float] = {}
+        self._replaying: set[tuple[str, str]] = set()
+        self._beats: dict[str, Liveness] = {}
+        self._lives: dict[str, str] = {}
+        self._odd: set[tuple[str, str]] = set()
+
+    async def run(self, hearer: Hearer, listening: asyncio.Event, may_begin: asyncio.Event) -> None:
+        """Tell hearer, once it may begin; sets `listening` when nothing that is told from now on is missed."""
+        clock = self._around.clock
+        self._hearer = hearer
+        self._replaying.clear()
+        self._firsts = await self._book.firsts(self._chain, list(self._providers), clock.now())
+        cursors = await self._book.cursors(self._chain)
+        self._numbers = {(cursor.server, cursor.topic): Numbers(cursor.seq) for cursor in cursors}
+        self._beats = {address: Liveness(self._patience, clock.monotonic()) for address in self._providers}
+        self._subscription = self._around.bus.subscription()
+        try:
+            for address, topic in self._providers.items():
+                self._subscription.add(address, [topic, "/heartbeat/"])
+            listening.set()
+            await may_begin.wait()
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._listen())
+                self._tasks.create_task(self._watch_beats())
+        finally:
+            self._subscription.close()
+
+    async def _listen(self) -> None:
+        while True:
+            out = sort(await self._subscription.heard())
+            if out.announcements:
+                await self._news(out.announcements)
+            if out.under_way or out.done:
+                await self._hearer.others(out.under_way, out.done)
+            for heard in out.beats:
+                await self._hear_beat(heard)
+            for heard, what in out.odd:
+                self._count("odd messages")
+                if (heard.provider, what) not in self._odd:
+                    self._odd.add((heard.provider, what))
+                    subject = heard.message.subject
+                    self._tell(Step.REFUSED, subject, peer=heard.provider, reason=what)
+
+    async def _news(self, announcements: Sequence[Announcement]) -> None:
+        cursors: dict[tuple[str, str], Cursor] = {}
+        for announcement in announcements:
+            cursor = self._heard(announcement)
+            if cursor is not None:
+                cursors[cursor.server, cursor.topic] = cursor
+        await self._hearer.want(announcements, list(cursors.values()))
+        for key, cursor in cursors.items():
+            self._mind_gap(*key, cursor.request_address)
+
+    def _heard(self, announcement: Announcement) -> Cursor | None:
+        """How far announcement's server was heard after it; None if that is no news, or it does not number."""
+        if not announcement.server:
+            return None
+        key = announcement.server, announcement.message.subject
+        numbers = self._numbers.get(key)
+        if numbers is None:
+            numbers = self._numbers[key] = Numbers(0)
+        before = numbers.contiguous
+        numbers.heard(announcement.seq)
+        if numbers.contiguous == before and not numbers.gap:
+            return None
+        return Cursor(self._chain, *key, numbers.contiguous, announcement.request_address)
+
+    # beats
+
+    async def _hear_beat(self, heard: Heard) -> None:
+        now = self._around.clock.monotonic()
+        beats = self._beats.get(heard.provider)
+        if beats is not None:
+            beats.beat(now, min_interval(heard.message))
+            self._around.health.recover(f"{self._chain} {heard.provider}", now)
+        life, heads = life_of(heard.message), heads_of(heard.message)
+        before = self._lives.get(heard.provider)
+        self._lives[heard.provider] = life
+        if before and life != before:
+            await self._hearer.new_life({head.request_address for head in heads})
+        for head in heads:
+            if head.seq and self._concerns(heard.provider, head):
+                numbers = self._numbers.setdefault((head.server, head.topic), Numbers(0))
+                if life != before:
+                    numbers.set_back(head.seq)
+                numbers.told_head(head.seq)
+                self._mind_gap(head.server, head.topic, head.request_address, heard.provider)
+
+    def _concerns(self, provider: str, head: Head) -> bool:
+        topic = self._providers.get(provider)
+        return topic is not None and head.topic.startswith(topic)
+
+    async def _watch_beats(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            now = self._around.clock.monotonic()
+            for address, beats in self._beats.items():
+                if beats.missed(now):
+                    beats.heard(now)
+                    told = "no heartbeat; connecting anew"
+                    self._around.health.degrade(f"{self._chain} {address}", told)
+                    self._subscription.again(address)
+
+    # replay
+
+    def _mind_gap(self, server: str, topic: str, address: str, provider: str = "") -> None:
+        """Ask for what was missed of topic, unless that is being done."""
+        if self._numbers[server, topic].gap and (server, topic) not in self._replaying:
+            self._replaying.add((server, topic))
+            self._tasks.create_task(self._replay(server, topic, address, provider))
+
+    async def _replay(self, server: str, topic: str, address: str, provider: str) -> None:
+        numbers = self._numbers[server, topic]
+        since = numbers.contiguous or None
+        time = self._firsts.get(provider, min(self._firsts.values())) - MARGIN
+        brought = 0
+        try:
+            while numbers.gap:
+                request = replay_request(topic, self._hearer.ticket("replay"), since=since, time=time)
+                page = read_replay(await self._hearer.inquire(request, address))
+                if page is None:
+                    break  # it can't, or not now: the next beat tells of the gap again
+                found = [announcement_of(_by(message, address)) for message in page.messages]
+                announcements = [announcement for announcement in found if announcement is not None]
+                numbers.replayed(page.last)
+                cursor = Cursor(self._chain, server, topic, numbers.contiguous, address)
+                await self._hearer.want(announcements, [cursor])
+                brought += len(announcements)
+                stands_still = page.last <= (since or 0)
+                since = page.last
+                if stands_still or not page.more:
+                    break  # that was all there is, whatever a head may have said
+        finally:
+            self._replaying.discard((server, topic))
+        if brought:
+            self._tell(Step.REPLAYED, topic, peer=address, reason=f"{brought} announcements")
+
+    def _tell(self, step: Step, file: str, **facts: object) -> None:
+        self._around.story.tell(step, file, self._chain, **facts)
+
+    def _count(self, part: str) -> None:
+        self._around.health.progress(f"{self._chain} {part}", self._around.clock.monotonic())
+
+
+def _by(message: Message, address: str) -> Message:
+    """A replayed announcement, to be requested where it was replayed (its server may have moved since)."""
+    if message.fields.get("request_address") == address:
+        return message
+    return compose(message.subject, message.type, {**message.fields, "request_address": address})

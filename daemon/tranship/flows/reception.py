@@ -1,0 +1,229 @@
+"""detect -> settle -> an outlet: one place that is watched, by the kernel's events and by scans."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from tranship.core.journey import Step
+from tranship.core.origin import Origin
+from tranship.core.values import Sighting
+from tranship.flows.around import Surroundings
+from tranship.lanes import Waiting
+from tranship.steps.detect import Seen, Watch, scan
+from tranship.steps.settle import Completeness, Settle
+
+LARGE = 4 << 20
+"""Bytes. A larger file is read beside the small ones, so that they don't wait for it."""
+
+ROOT_EVERY = 2.0
+"""Seconds between two looks whether the watched folder is still the one that is watched."""
+
+REPORT_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What is watched, and how. `polled`: by looks at `interval` only; else by events, and by scans at `interval`."""
+
+    origin: Origin
+    complete: Completeness
+    empty_after: timedelta | None
+    polled: bool
+    interval: timedelta
+    since: float = 0.0
+    """What changed last before this time (seconds since the epoch) is of no concern."""
+
+
+class Outlet(Protocol):
+    """Where complete files go."""
+
+    async def news(self, sightings: Sequence[Sighting]) -> list[Sighting]:
+        """Those of sightings that were not taken before as they are."""
+
+    async def __call__(self, complete: Sequence[Sighting]) -> tuple[int, list[str]]:
+        """Take these. Returns how many were taken, and the paths of those that have changed since."""
+
+
+class Reception:
+    """One place. `run` until cancelled; `started` when it is watched."""
+
+    def __init__(self, chain: str, watching: Watching, around: Surroundings) -> None:
+        """Nothing is watched before `run`."""
+        self.started = asyncio.Event()
+        self._chain = chain
+        self._watching = watching
+        self._around = around
+        self._settle = Settle(watching.complete, watching.empty_after, watching.origin.covers, around.clock)
+        self._settling = asyncio.Lock()
+        self._small: Waiting[Sighting] = Waiting(lambda sighting: sighting.size)
+        self._large: Waiting[Sighting] = Waiting()
+        self._lined_up: set[tuple[str, int, int]] = set()
+        self._scans: Waiting[str] = Waiting()
+        self._untold: set[str] = set()
+
+    async def run(self, outlet: Outlet) -> None:
+        """Hand over what is complete, until cancelled."""
+        self.started.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hand_over_small(outlet))
+            for _ in range(2):
+                tasks.create_task(self._hand_over_large(outlet))
+            tasks.create_task(self._scan(outlet))
+            tasks.create_task(self._look_again())
+            tasks.create_task(self._report())
+            if self._watching.polled:
+                self.started.set()
+            else:
+                tasks.create_task(self._watch())
+
+    async def settle_anew(self, paths: Sequence[str]) -> None:
+        """Files that were complete have changed since: they are to be complete again."""
+        if paths:
+            async with self._settling:
+                complete = await asyncio.to_thread(self._settle.found, paths)
+            self._line_up(complete)
+
+    # detect
+
+    async def _watch(self) -> None:
+        """Watch for as long as the folder is there; begin anew when it is there again (a mount that went and came)."""
+        root, part = self._watching.origin.root, f"{self._chain} watch"
+        while True:
+            try:
+                watch = await asyncio.to_thread(Watch, self._watching.origin, asyncio.get_running_loop())
+            except OSError as error:
+                self._around.health.degrade(part, f"{root}: {error.strerror}")
+                await asyncio.sleep(ROOT_EVERY)
+                continue
+            self._around.health.recover(part, self._around.clock.monotonic())
+            self.started.set()
+            self._scans.put([root])
+            try:
+                while await asyncio.to_thread(watch.sees_root):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(ROOT_EVERY):
+                            await watch.news()
+                    await self._pass_on(watch.seen())
+            finally:
+                await asyncio.to_thread(watch.close)
+
+    async def _pass_on(self, seen: Seen) -> None:
+        async with self._settling:
+            closed = [path for path in seen.closed if self._can_be_told(path)]
+            complete = await asyncio.to_thread(self._settle.closed, closed)
+        self._line_up(complete)
+        if seen.overflow:
+            self._count("overflows")
+        self._scans.put([self._watching.origin.root] if seen.overflow else seen.folders)
+
+    async def _scan(self, outlet: Outlet) -> None:
+        """The reconcile scan: at the start, in between, and wherever the watch may have missed something."""
+        root = self._watching.origin.root
+        folders = [root]
+        await self.started.wait()
+        while True:
+            for folder in _outermost(folders):
+                await self._scan_if_there(folder, outlet)
+            try:
+                async with asyncio.timeout(self._watching.interval.total_seconds()):
+                    folders = await self._scans.take(10_000, 10_000)
+            except TimeoutError:
+                folders = [root]
+
+    async def _scan_if_there(self, folder: str, outlet: Outlet) -> None:
+        part, health = f"{self._chain} scan", self._around.health
+        try:
+            await self._scan_below(folder, outlet)
+        except OSError as error:
+            health.degrade(part, f"{folder} can't be read: {error.strerror}; is it mounted?")
+        else:
+            health.recover(part, self._around.clock.monotonic())
+
+    async def _scan_below(self, folder: str, outlet: Outlet) -> None:
+        origin, since = self._watching.origin, self._watching.since
+        batches = scan(origin, self._around.clock.now(), below=folder, changed_since=since)
+        while (batch := await asyncio.to_thread(_next, batches)) is not None:
+            news = await outlet.news([sighting for sighting in batch if self._can_be_told(sighting.path)])
+            await self.settle_anew([sighting.path for sighting in news])
+            await self._small.empty()
+
+    def _can_be_told(self, path: str) -> bool:
+        """Whether a message can name path; if not, that is said, once."""
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            if path not in self._untold and len(self._untold) < 1000:
+                self._untold.add(path)
+                self._count("unusable names")
+                told = "its name is not UTF-8, so no message can name it; rename it"
+                self._around.story.tell(Step.REFUSED, path, self._chain, reason=told)
+            return False
+        return True
+
+    # settle
+
+    async def _look_again(self) -> None:
+        while True:
+            wait = self._settle.next_due()
+            await asyncio.sleep(0.5 if wait is None else min(0.5, max(0.01, wait)))
+            if self._settle.next_due() == 0:
+                async with self._settling:
+                    complete = await asyncio.to_thread(self._settle.due)
+                self._line_up(complete)
+
+    def _line_up(self, complete: Iterable[Sighting]) -> None:
+        for sighting in complete:
+            if _version(sighting) in self._lined_up:
+                continue  # seen again, while it waits or is being read
+            self._lined_up.add(_version(sighting))
+            self._around.story.tell(Step.SETTLED, sighting.path, self._chain, size=sighting.size)
+            (self._large if sighting.size > LARGE else self._small).put([sighting])
+
+    # the outlet
+
+    async def _hand_over_small(self, outlet: Outlet) -> None:
+        while True:
+            await self._hand_over(outlet, await self._small.take(256, 64 << 20))
+
+    async def _hand_over_large(self, outlet: Outlet) -> None:
+        while True:
+            await self._hand_over(outlet, await self._large.take(1, 1))
+
+    async def _hand_over(self, outlet: Outlet, complete: Sequence[Sighting]) -> None:
+        try:
+            count, changed = await outlet(complete)
+        finally:
+            self._lined_up.difference_update(_version(sighting) for sighting in complete)
+        self._count("announce", count)
+        await self.settle_anew(changed)
+
+    # health
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_EVERY)
+            waiting = len(self._small) + len(self._large)
+            self._around.health.waiting(f"{self._chain} announce", waiting, self._around.clock.monotonic())
+
+    def _count(self, part: str, count: int = 1) -> None:
+        self._around.health.progress(f"{self._chain} {part}", self._around.clock.monotonic(), count)
+
+
+def _next(batches: "Iterable[list[Sighting]]") -> list[Sighting] | None:
+    return next(iter(batches), None)
+
+
+def _version(sighting: Sighting) -> tuple[str, int, int]:
+    return sighting.path, sighting.size, sighting.mtime_ns
+
+
+def _outermost(folders: Sequence[str]) -> list[str]:
+    """Folders without those that lie in another of them."""
+    outer: list[str] = []
+    for folder in sorted(set(folders)):
+        if not outer or not folder.startswith(outer[-1].rstrip("/") + "/"):
+            outer.append(folder)
+    return outer

@@ -1,0 +1,303 @@
+"""request -> move + verify -> answer: what one request socket is asked for, of what its chain has announced."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from tranship.core.journey import Step
+from tranship.core.values import Version
+from tranship.delivery import Delivery, Outcome
+from tranship.flows.around import Surroundings
+from tranship.journal import ServerBook, Transfer
+from tranship.lanes import Lanes
+from tranship.steps.acknowledge import LetGo, acknowledged
+from tranship.steps.replay import Replay
+from tranship.steps.request import (
+    Failure,
+    Grant,
+    Move,
+    Order,
+    Refusal,
+    granted,
+    not_granted,
+    paths_of,
+    progress_of,
+    seq_of,
+)
+from tranship.wire.contract import Answerer, Question
+from tranship.wire.messages import reply
+from tranship_movers.place import Place
+
+PROGRESS_EVERY = 1.0
+
+INFO_MOST = 2256
+"""Names in the answer to an `info` request, at most: what peers are used to."""
+
+
+class Changed(Protocol):
+    """Is told of sources that are not what was announced (any more)."""
+
+    async def __call__(self, paths: Sequence[str]) -> None:
+        """These are to be looked at again."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A move under way, and every request that waits for it."""
+
+    move: Move
+    orders: list[Order]
+    moved: int = 0
+
+
+@dataclass(slots=True)
+class _Open:
+    """An order and how many of its moves are still under way."""
+
+    order: Order
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a chain serves. transfers: at once, per destination host."""
+
+    topic: str
+    station: str
+    transfers: int
+    begun: float
+
+
+class Requests:
+    """One request socket's work. `run` until cancelled."""
+
+    def __init__(
+        self,
+        chain: str,
+        terms: Terms,
+        grant: Grant,
+        let_go: LetGo,
+        delivery: Delivery,
+        book: ServerBook,
+        around: Surroundings,
+        changed: Changed,
+    ) -> None:
+        """Nothing is answered before `run`."""
+        self._chain = chain
+        self._terms = terms
+        self._grant = grant
+        self._let_go = let_go
+        self._delivery = delivery
+        self._book = book
+        self._around = around
+        self._changed = changed
+        self._replay = Replay(terms.topic, book)
+        self._refused: Counter[tuple[str, str]] = Counter()
+        self._flights: dict[tuple[Version, str], _Flight] = {}
+        self._open: dict[int, _Open] = {}
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._answerer: Answerer
+        self._lanes: Lanes[Place, _Flight]
+
+    async def run(self, answerer: Answerer) -> None:
+        """Answer until cancelled."""
+        self._answerer = answerer
+        self._flights.clear()
+        self._open.clear()
+        async with asyncio.TaskGroup() as tasks:
+            self._lanes = Lanes(
+                tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: f.move.version.size
+            )
+            tasks.create_task(self._tell_progress())
+            tasks.create_task(self._answer())
+
+    async def drain(self) -> None:
+        """Grant nothing new; wait until what was granted is moved and answered."""
+        self._draining = True
+        if self._open:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _answer(self) -> None:
+        answers = {"push": self._push, "ack": self._acknowledge, "ping": self._ping, "info": self._info}
+        while True:
+            by_type: dict[str, list[Question]] = {}
+            for question in await self._answerer.asked():
+                by_type.setdefault(question.message.type, []).append(question)
+            for kind, questions in by_type.items():
+                if kind == "replay":
+                    for question in questions:
+                        self._answerer.answer(question, await self._replay(question))
+                elif kind in answers:
+                    await answers[kind](questions)
+                else:
+                    for question in questions:
+                        self._answerer.answer(question, reply(question.message, "unknown"))
+
+    # push
+
+    async def _push(self, questions: list[Question]) -> None:
+        if self._draining:
+            for question in questions:
+                self._answerer.answer(question, not_granted(question, Failure.TEMPORARY, "shutting down"))
+            return
+        orders, refusals = await self._grant(questions)
+        for refusal in refusals:
+            self._refuse(refusal)
+        again = [
+            (self._chain, move.version.path, move.clean)
+            for order in orders
+            if order.again
+            for move in order.moves
+        ]
+        if again:
+            await self._book.forget(again)
+        wanted = [(self._chain, move.version, move.clean) for order in orders for move in order.moves]
+        done = await self._book.begin(wanted, self._around.clock.now())
+        for order in orders:
+            self._take_off(order, done)
+
+    def _take_off(self, order: Order, done: Mapping[tuple[str, str], Transfer]) -> None:
+        open_ = _Open(order, 0)
+        for move in order.moves:
+            key = move.version, move.clean
+            flight = self._flights.get(key)
+            told = done.get((move.version.path, move.clean))
+            if flight is None and told is not None:
+                moved = f"moved before, at {_when(told.at)}"
+                self._tell(Step.SKIPPED, move.version, to=move.clean, reason=moved)
+                continue
+            open_.left += 1
+            if flight is None:
+                flight = self._flights[key] = _Flight(move, [])
+                self._lanes.put(move.place.at("/"), [flight])
+            flight.orders.append(order)
+        if open_.left:
+            self._open[id(order)] = open_
+        else:
+            self._answerer.answer(order.question, granted(order))
+
+    async def _move_batch(self, _: Place, flights: list[_Flight]) -> None:
+        keys = {(f.move.version, f.move.clean): f for f in flights}
+
+        def count(move: Move, bytes_: int) -> None:
+            keys[move.version, move.clean].moved += bytes_
+
+        outcomes = await asyncio.to_thread(self._delivery, [flight.move for flight in flights], count)
+        now = self._around.clock.now()
+        moved = [outcome.move.version for outcome in outcomes if outcome.failure is None]
+        await self._book.moved(
+            [_transfer(self._chain, outcome, now) for outcome in outcomes], self._let_go.deletions(moved)
+        )
+        for flight, outcome in zip(flights, outcomes, strict=True):
+            self._land(flight, outcome)
+        self._count("move", len(moved))
+        await self._changed([outcome.move.version.path for outcome in outcomes if outcome.changed])
+
+    def _land(self, flight: _Flight, outcome: Outcome) -> None:
+        version = flight.move.version
+        del self._flights[version, flight.move.clean]
+        if outcome.failure is None:
+            ms = round(outcome.seconds * 1000, 1)
+            self._tell(Step.MOVED, version, size=version.size, ms=ms, to=outcome.landed)
+        else:
+            to = flight.move.clean
+            self._tell(Step.FAILED, version, size=version.size, to=to, reason=outcome.reason)
+        for order in flight.orders:
+            if outcome.failure is not None:
+                order.failures.append((outcome.failure, outcome.reason))
+            open_ = self._open[id(order)]
+            open_.left -= 1
+            if not open_.left:
+                del self._open[id(order)]
+                self._reply(order)
+                if not self._open:
+                    self._idle.set()
+
+    def _reply(self, order: Order) -> None:
+        if order.failures:
+            failure, reason = order.failures[0]
+            self._answerer.answer(order.question, not_granted(order.question, failure, reason))
+        else:
+            self._answerer.answer(order.question, granted(order))
+
+    async def _tell_progress(self) -> None:
+        """Tell the health, and those who asked for it, how far the work is, so that nobody takes it for dead."""
+        health, clock, part = self._around.health, self._around.clock, f"{self._chain} move"
+        before: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY)
+            now = clock.monotonic()
+            health.waiting(part, len(self._flights), now)
+            moved = {id(flight): flight.moved for flight in self._flights.values()}
+            if any(before.get(flight, 0) != bytes_ for flight, bytes_ in moved.items()):
+                health.progress(part, now, done=0)
+            for flight in [flight for flight in self._flights.values() if id(flight) in before]:
+                for order in flight.orders:
+                    message = progress_of(order.question, flight.moved, flight.move.version.size)
+                    if message is not None:
+                        self._answerer.answer(order.question, message)
+            before = moved
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._answerer.answer(
+            refusal.question, not_granted(refusal.question, refusal.failure, refusal.reason)
+        )
+        if refusal.failure is Failure.SUPERSEDED:
+            return
+        self._count("refused")
+        key = refusal.kind, refusal.reason
+        if len(self._refused) < 1000 and not self._refused[key]:
+            self._around.story.tell(Step.REFUSED, "-", self._chain, reason=refusal.reason)
+            self._refused[key] += 1
+
+    # the other questions
+
+    async def _acknowledge(self, questions: list[Question]) -> None:
+        for question in questions:
+            paths = list(paths_of(question.message.data))
+            unknown = await self._let_go(paths, seq_of(question.message.data))
+            if unknown or not paths:
+                reason = (
+                    f"{(unknown or ['nothing'])[0]} not reachable: chain {self._chain} never announced it"
+                )
+                self._refuse(Refusal(question, Failure.REFUSED, "not announced", reason))
+            else:
+                self._answerer.answer(question, acknowledged(question.message))
+                for path in paths:
+                    self._around.story.tell(Step.ACKNOWLEDGED, path, self._chain)
+
+    async def _ping(self, questions: list[Question]) -> None:
+        for question in questions:
+            pong = reply(question.message, "pong", {"station": self._terms.station})
+            self._answerer.answer(question, pong)
+
+    async def _info(self, questions: list[Question]) -> None:
+        for question in questions:
+            message = question.message
+            asked = message.fields.get("max_count", INFO_MOST)
+            most = min(asked, INFO_MOST) if isinstance(asked, int) and asked >= 0 else INFO_MOST
+            names = await self._book.newest(message.subject, most)
+            uptime = str(timedelta(seconds=self._around.clock.now() - self._terms.begun))
+            data = {"files": names, "max_count": most, "uptime": uptime}
+            self._answerer.answer(question, reply(message, "info", data))
+
+    def _tell(self, step: Step, version: Version, **facts: object) -> None:
+        self._around.story.tell(step, version.path, self._chain, **facts)
+
+    def _count(self, part: str, count: int = 1) -> None:
+        self._around.health.progress(f"{self._chain} {part}", self._around.clock.monotonic(), count)
+
+
+def _transfer(chain: str, outcome: Outcome, now: float) -> Transfer:
+    state = "done" if outcome.failure is None else "failed"
+    move = outcome.move
+    return Transfer(chain, move.version, move.clean, state, outcome.reason, outcome.landed, now)
+
+
+def _when(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
