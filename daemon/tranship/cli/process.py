@@ -18,6 +18,7 @@ from tranship.config.server import ServerConfig, Watch
 from tranship.core.clock import SystemClock
 from tranship.core.health import Health
 from tranship.core.retry import RetryPolicy
+from tranship.faultpoints import wrong_clock
 from tranship.flows.around import Surroundings
 from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, ClientBook, Journal, ServerBook
 from tranship.roles import client as client_role
@@ -131,7 +132,9 @@ def _run(
         journal = Journal.open(Path(config.journal), schema)
         bus = ZeroMQBus(_odd)
         story = Lines(logging.getLogger(STORY))
-        around = Surroundings(bus, Pool(), SystemClock(), story, health, RetryPolicy(), _odd)
+        around = Surroundings(
+            bus, Pool(), wrong_clock(os.environ) or SystemClock(), story, health, RetryPolicy(), _odd
+        )
         log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
         bulletin = Path(f"{config.journal}.health")
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tranship.core.journey import Step
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Delivered, Job, Retry, Source
@@ -90,6 +91,7 @@ class Arrival:
             told = await self._told.take(10_000, 10_000)
             await asyncio.sleep(HANDED_OVER)
             await self._book.published(told)
+            reached(Point.DONE)
             if not self._told:
                 self._noted.set()
 
@@ -103,18 +105,22 @@ class Arrival:
 
     async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
         """Verify what has arrived; write down and publish what is whole. Why the others are not, by job."""
+        reached(Point.ANSWERED)
         reasons = await asyncio.to_thread(_verified, arrived, self._root)
         wrong = {a.asked.job.id: reason for a, reason in zip(arrived, reasons, strict=True) if reason}
         good = [(a.asked, self._outgoing(a)) for a in arrived if a.asked.job.id not in wrong]
         if not good:
             return wrong
+        reached(Point.VERIFIED)
         now = self._around.clock.now()
         await self._book.delivered(
             [Delivered(asked.job.id, out.encode(), asked.at, now) for asked, out in good]
         )
+        reached(Point.DELIVERED)
         self._publisher.tell(
             [message for asked, out in good for message in (acknowledgement(asked.announcement), out)]
         )
+        reached(Point.PUBLISHED)
         self._note([asked.job.id for asked, _ in good])
         for asked, _ in good:
             ms = round((now - asked.at) * 1000, 1)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from tranship.core.journey import Step
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival, Arrived, Asked, Failed, is_here
 from tranship.journal import ClientBook, Job, Source
@@ -243,7 +244,9 @@ class Asking:
         self._asked[ticket] = Asked(job, announcement, place, offer, asker, at)
         self._provider(offer.request_address).under_way += 1
         self._arrival.say_under_way(request.public)
+        reached(Point.PUSHED)
         asker.ask(request.private, ticket, terms.patience.total_seconds())
+        reached(Point.REQUESTED)
         self._around.story.tell(
             Step.REQUESTED, job.new.path, self._chain, size=job.new.size, peer=offer.request_address
         )

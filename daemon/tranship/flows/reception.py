@@ -10,6 +10,7 @@ from typing import Protocol
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.lanes import Waiting
 from tranship.steps.detect import Seen, Watch, scan
@@ -193,6 +194,7 @@ class Reception:
             await self._hand_over(outlet, await self._large.take(1, 1))
 
     async def _hand_over(self, outlet: Outlet, complete: Sequence[Sighting]) -> None:
+        reached(Point.SETTLED)
         try:
             count, changed = await outlet(complete)
         finally:

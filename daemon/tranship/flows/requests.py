@@ -10,6 +10,7 @@ from typing import Protocol
 from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.delivery import Delivery, Outcome
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.journal import ServerBook, Transfer
 from tranship.lanes import Lanes
@@ -158,6 +159,7 @@ class Requests:
             await self._book.forget(again)
         wanted = [(self._chain, move.version, move.clean) for order in orders for move in order.moves]
         done = await self._book.begin(wanted, self._around.clock.now())
+        reached(Point.GRANTED)
         for order in orders:
             self._take_off(order, done)
 
@@ -185,14 +187,17 @@ class Requests:
         keys = {(f.move.version, f.move.clean): f for f in flights}
 
         def count(move: Move, bytes_: int) -> None:
+            reached(Point.MOVING)
             keys[move.version, move.clean].moved += bytes_
 
         outcomes = await asyncio.to_thread(self._delivery, [flight.move for flight in flights], count)
+        reached(Point.MOVED)
         now = self._around.clock.now()
         moved = [outcome.move.version for outcome in outcomes if outcome.failure is None]
         await self._book.moved(
             [_transfer(self._chain, outcome, now) for outcome in outcomes], self._let_go.deletions(moved)
         )
+        reached(Point.MOVE_JOURNALED)
         for flight, outcome in zip(flights, outcomes, strict=True):
             self._land(flight, outcome)
         self._count("move", len(moved))
@@ -261,6 +266,7 @@ class Requests:
         for question in questions:
             paths = list(paths_of(question.message.data))
             unknown = await self._let_go(paths, seq_of(question.message.data))
+            reached(Point.ACKNOWLEDGED)
             if unknown or not paths:
                 reason = (
                     f"{(unknown or ['nothing'])[0]} not reachable: chain {self._chain} never announced it"

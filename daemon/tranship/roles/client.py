@@ -17,6 +17,7 @@ from tranship.chains import Chains
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.core.identity import identity
 from tranship.core.journey import Step
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms
@@ -123,7 +124,11 @@ class _Chain:
         """Record what is offered, and how far its servers were heard, in one; then ask for what is new."""
         now = self._around.clock.now()
         offers = [self._offer(announcement, now) for announcement in announcements]
+        if offers:
+            reached(Point.HEARD)
         verdicts = await self._book.want([new for new, _ in offers], cursors)
+        if offers:
+            reached(Point.WANTED)
         hopeless = []
         for announcement, (_, reason), (verdict, job, before) in zip(
             announcements, offers, verdicts, strict=True

@@ -16,6 +16,7 @@ from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.story import Story
 from tranship.core.values import Sighting, Version
+from tranship.faultpoints import Point, reached
 from tranship.journal import Announced, ServerBook, Told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, compose
@@ -79,7 +80,9 @@ class Announce:
         announced = [a for a in (self._announced(at, version) for at, version in known) if a is not None]
         if announced:
             await self.book.announce([a for a, _ in announced])
+            reached(Point.ANNOUNCED)
             self.publisher.tell([message for _, message in announced])
+            reached(Point.TOLD)
             self.numbers.told[self.wording.topic] = max(a.seq for a, _ in announced)
             ms = round((self.clock.monotonic() - begun) * 1000, 1)
             for a, _ in announced:

@@ -9,6 +9,7 @@ from tranship.core.clock import Clock
 from tranship.core.journey import Step
 from tranship.core.story import Story
 from tranship.core.values import Version
+from tranship.faultpoints import Point, reached
 from tranship.journal import Deletion, ServerBook
 
 _LATER = 60.0
@@ -40,6 +41,8 @@ class Remove:
                 self.story.tell(
                     Step.SKIPPED, version.path, deletion.chain, reason=reason or "can't be deleted now"
                 )
+        if settled:
+            reached(Point.DELETED)
         await self.book.removed(settled)
         await self.book.postpone(stuck, self.clock.now() + _LATER)
         if due:
