@@ -163,7 +163,7 @@ class Rig:
         journal = Journal.open(Path(config.journal), SERVER_SCHEMA)
         bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
         around = Surroundings(bus, Pool(), clock, story, health, SOON, lambda peer, what: None)
-        role = server.Server(config, ServerBook(journal), around)
+        role = server.server(config, ServerBook(journal), around)
         return await self._run(role, journal, bus, clock, story, health, ready)
 
     async def client(self, number: int = 1, policy: RetryPolicy = SOON, **chain: Any) -> Running:

@@ -84,7 +84,7 @@ def server(
     )
 
     def make(config: ServerConfig, journal: Journal, around: Surroundings) -> Role[ServerConfig]:
-        return server_role.Server(config, ServerBook(journal), around)
+        return server_role.server(config, ServerBook(journal), around)
 
     _run(
         "server",

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -12,9 +12,9 @@ from tranship.core.values import Version
 from tranship.delivery import Delivery, Outcome
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.journal import ServerBook, Transfer
+from tranship.journal import Deletion, ServerBook, Transfer
 from tranship.lanes import Lanes
-from tranship.steps.acknowledge import LetGo, acknowledged
+from tranship.steps.acknowledge import acknowledged
 from tranship.steps.replay import Replay
 from tranship.steps.request import (
     Failure,
@@ -45,13 +45,46 @@ class Changed(Protocol):
         """These are to be looked at again."""
 
 
+class Lacking(Exception):
+    """A source can't be had; the text says why."""
+
+    def __init__(self, failure: Failure, reason: str) -> None:
+        """Failure says whether asking again can help."""
+        super().__init__(reason)
+        self.failure = failure
+        self.reason = reason
+
+
+class Bring(Protocol):
+    """Brings sources that lie elsewhere, before they are moved on."""
+
+    async def __call__(self, version: Version) -> Version:
+        """The file that was announced as version, as it lies on this host now. Raises Lacking."""
+
+
+class LetGo(Protocol):
+    """What becomes of sources that were delivered or acknowledged."""
+
+    def deletions(self, versions: Sequence[Version]) -> list[Deletion]:
+        """What is owed once versions (as they lie on this host) are delivered."""
+
+    async def __call__(self, paths: list[str], seq: int | None = None) -> list[str]:
+        """Sources were acknowledged, by announcements up to number seq. Returns those that were never announced."""
+
+
 @dataclass(slots=True)
 class _Flight:
-    """A move under way, and every request that waits for it."""
+    """A move under way, and every request that waits for it. source: the file as it lies on this host."""
 
     move: Move
+    source: Version
     orders: list[Order]
     moved: int = 0
+
+    @property
+    def own_move(self) -> Move:
+        """The move, of the file that lies here."""
+        return self.move if self.source is self.move.version else replace(self.move, version=self.source)
 
 
 @dataclass(slots=True)
@@ -85,8 +118,9 @@ class Requests:
         book: ServerBook,
         around: Surroundings,
         changed: Changed,
+        bring: Bring | None = None,
     ) -> None:
-        """Nothing is answered before `run`."""
+        """Nothing is answered before `run`. Without `bring`, files lie where they were announced."""
         self._chain = chain
         self._terms = terms
         self._grant = grant
@@ -95,6 +129,7 @@ class Requests:
         self._book = book
         self._around = around
         self._changed = changed
+        self._bring = bring
         self._replay = Replay(terms.topic, book)
         self._refused: Counter[tuple[str, str]] = Counter()
         self._flights: dict[tuple[Version, str], _Flight] = {}
@@ -102,6 +137,7 @@ class Requests:
         self._draining = False
         self._idle = asyncio.Event()
         self._answerer: Answerer
+        self._tasks: asyncio.TaskGroup
         self._lanes: Lanes[Place, _Flight]
 
     async def run(self, answerer: Answerer) -> None:
@@ -109,7 +145,8 @@ class Requests:
         self._answerer = answerer
         self._flights.clear()
         self._open.clear()
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as self._tasks:
+            tasks = self._tasks
             self._lanes = Lanes(
                 tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: f.move.version.size
             )
@@ -175,25 +212,41 @@ class Requests:
                 continue
             open_.left += 1
             if flight is None:
-                flight = self._flights[key] = _Flight(move, [])
-                self._lanes.put(move.place.at("/"), [flight])
+                flight = self._flights[key] = _Flight(move, move.version, [])
+                if self._bring is None:
+                    self._lanes.put(move.place.at("/"), [flight])
+                else:
+                    self._tasks.create_task(self._bring_in(flight, self._bring))
             flight.orders.append(order)
         if open_.left:
             self._open[id(order)] = open_
         else:
             self._answerer.answer(order.question, granted(order))
 
+    async def _bring_in(self, flight: _Flight, bring: Bring) -> None:
+        """Have the source here before it is moved on."""
+        try:
+            flight.source = await bring(flight.move.version)
+        except Lacking as lacking:
+            outcome = Outcome(flight.move, failure=lacking.failure, reason=lacking.reason)
+            await self._book.moved([_transfer(self._chain, outcome, self._around.clock.now())])
+            self._land(flight, outcome)
+        else:
+            self._lanes.put(flight.move.place.at("/"), [flight])
+
     async def _move_batch(self, _: Place, flights: list[_Flight]) -> None:
-        keys = {(f.move.version, f.move.clean): f for f in flights}
+        keys = {(f.source, f.move.clean): f for f in flights}
 
         def count(move: Move, bytes_: int) -> None:
             reached(Point.MOVING)
             keys[move.version, move.clean].moved += bytes_
 
-        outcomes = await asyncio.to_thread(self._delivery, [flight.move for flight in flights], count)
+        outcomes = await asyncio.to_thread(self._delivery, [flight.own_move for flight in flights], count)
         reached(Point.MOVED)
         now = self._around.clock.now()
         moved = [outcome.move.version for outcome in outcomes if outcome.failure is None]
+        changed = [outcome.move.version.path for outcome in outcomes if outcome.changed]
+        outcomes = [_as_announced(f, outcome) for f, outcome in zip(flights, outcomes, strict=True)]
         await self._book.moved(
             [_transfer(self._chain, outcome, now) for outcome in outcomes], self._let_go.deletions(moved)
         )
@@ -201,7 +254,7 @@ class Requests:
         for flight, outcome in zip(flights, outcomes, strict=True):
             self._land(flight, outcome)
         self._count("move", len(moved))
-        await self._changed([outcome.move.version.path for outcome in outcomes if outcome.changed])
+        await self._changed(changed)
 
     def _land(self, flight: _Flight, outcome: Outcome) -> None:
         version = flight.move.version
@@ -297,6 +350,13 @@ class Requests:
 
     def _count(self, part: str, count: int = 1) -> None:
         self._around.health.progress(f"{self._chain} {part}", self._around.clock.monotonic(), count)
+
+
+def _as_announced(flight: _Flight, outcome: Outcome) -> Outcome:
+    """The outcome of what was announced: a copy that has changed here is brought anew, if it is asked for again."""
+    copied = flight.source is not flight.move.version
+    failure = Failure.TEMPORARY if copied and outcome.changed else outcome.failure
+    return replace(outcome, move=flight.move, failure=failure)
 
 
 def _transfer(chain: str, outcome: Outcome, now: float) -> Transfer:

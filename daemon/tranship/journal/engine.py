@@ -59,10 +59,14 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The tables of one kind of journal: `steps[n]` leads from version n to n + 1."""
+    """The tables of one kind of journal: `steps[n]` leads from version n to n + 1.
+
+    parts: schemas whose tables it has as well, each with a version of its own.
+    """
 
     kind: str
     steps: tuple[str, ...]
+    parts: tuple["Schema", ...] = ()
 
 
 @dataclass
@@ -229,11 +233,28 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None
         raise JournalError(
             f"{path}: is the journal of a {kind}, not of a {schema.kind}; choose another `journal`"
         )
-    for step in schema.steps[version:]:
-        for statement in step.split(";\n"):
-            connection.execute(statement)
+    for part in schema.parts:
+        _migrate_part(connection, part, path)
+    _take_steps(connection, schema.steps[version:])
     connection.execute(f"PRAGMA user_version={len(schema.steps)}")
     connection.commit()
+
+
+def _migrate_part(connection: sqlite3.Connection, part: Schema, path: Path) -> None:
+    key = f"version of {part.kind}"
+    known = connection.execute("SELECT value FROM facts WHERE key=?", (key,)).fetchone()
+    version = int(known[0]) if known else 0
+    if version > len(part.steps):
+        connection.rollback()
+        raise JournalError(f"{path}: written by a newer Tranship; use that one, or another `journal`")
+    _take_steps(connection, part.steps[version:])
+    connection.execute("INSERT OR REPLACE INTO facts VALUES (?,?)", (key, str(len(part.steps))))
+
+
+def _take_steps(connection: sqlite3.Connection, steps: Sequence[str]) -> None:
+    for step in steps:
+        for statement in step.split(";\n"):
+            connection.execute(statement)
 
 
 def _advice(error: sqlite3.Error) -> str:

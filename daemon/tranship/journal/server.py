@@ -29,13 +29,24 @@ CREATE TABLE deletions (
     ) WITHOUT ROWID;
 CREATE INDEX deletions_due ON deletions (due)
 """,
+        """
+CREATE TABLE parts (
+    announcement INTEGER NOT NULL, chain TEXT NOT NULL,
+    path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, checksum TEXT NOT NULL,
+    PRIMARY KEY (chain, path, announcement)) WITHOUT ROWID;
+CREATE INDEX parts_of ON parts (announcement);
+CREATE TRIGGER parts_go AFTER DELETE ON announcements BEGIN DELETE FROM parts WHERE announcement=old.id; END
+""",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """One announcement, as it was told: frame is the message; times in seconds since the epoch."""
+    """One announcement, as it was told: frame is the message; times in seconds since the epoch.
+
+    others: the further files, if the message is about several.
+    """
 
     topic: str
     seq: int
@@ -45,6 +56,7 @@ class Announced:
     frame: bytes
     detected: float
     announced: float
+    others: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,34 +138,22 @@ class ServerBook:
             found = {}
             for path in paths:
                 row = db.execute(
-                    "SELECT topic, seq, path, size, mtime_ns, checksum FROM announcements"
-                    " WHERE chain=? AND path=? ORDER BY id DESC LIMIT 1",
-                    (chain, path),
+                    "SELECT topic, seq, path, size, mtime_ns, checksum, id FROM announcements"
+                    " WHERE chain=:chain AND path=:path"
+                    " UNION ALL SELECT topic, seq, p.path, p.size, p.mtime_ns, p.checksum, id FROM parts p"
+                    " JOIN announcements ON id=announcement WHERE p.chain=:chain AND p.path=:path"
+                    " ORDER BY id DESC LIMIT 1",
+                    {"chain": chain, "path": path},
                 ).fetchone()
                 if row is not None:
-                    found[path] = Told(row[0], row[1], Version(*row[2:]))
+                    found[path] = Told(row[0], row[1], Version(*row[2:6]))
             return found
 
         return await self._do(act)
 
     async def announce(self, announced: Sequence[Announced]) -> None:
         """Record announcements that are about to be told."""
-        rows = [
-            (
-                *(
-                    a.topic,
-                    a.seq,
-                    a.chain,
-                    a.version.path,
-                    a.version.size,
-                    a.version.mtime_ns,
-                    a.version.checksum,
-                ),
-                *(a.uid, a.frame, a.detected, a.announced),
-            )
-            for a in announced
-        ]
-        await self._do(many("INSERT INTO announcements VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,NULL)", rows))
+        await self._do(lambda db: announce_all(db, announced))
 
     async def replay(
         self, topic: str, *, since: int | None = None, at: float = 0.0, limit: int = 500, most: int = 1 << 19
@@ -304,10 +304,27 @@ class ServerBook:
         await self._do(many("DELETE FROM deletions WHERE path=? AND size=? AND mtime_ns=?", rows))
 
 
+def announce_all(db: sqlite3.Connection, announced: Sequence[Announced]) -> None:
+    """Within an act: record announcements."""
+    for a in announced:
+        v = a.version
+        number = db.execute(
+            "INSERT INTO announcements VALUES (NULL,?,?,?,?,?,?,?,?,?,?,?,NULL)",
+            (
+                *(a.topic, a.seq, a.chain, v.path, v.size, v.mtime_ns, v.checksum),
+                *(a.uid, a.frame, a.detected, a.announced),
+            ),
+        ).lastrowid
+        db.executemany(
+            "INSERT OR REPLACE INTO parts VALUES (?,?,?,?,?,?)",
+            [(number, a.chain, o.path, o.size, o.mtime_ns, o.checksum) for o in a.others],
+        )
+
+
 def _owe(db: sqlite3.Connection, deletions: Sequence[Deletion]) -> None:
     db.executemany(
         "INSERT INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?) ON CONFLICT (path) DO UPDATE"
         " SET chain=excluded.chain, size=excluded.size, mtime_ns=excluded.mtime_ns, due=excluded.due"
-        " WHERE size<>excluded.size OR mtime_ns<>excluded.mtime_ns",
+        " WHERE size<>excluded.size OR mtime_ns<>excluded.mtime_ns OR due>excluded.due",
         [(d.version.path, d.chain, d.version.size, d.version.mtime_ns, d.due) for d in deletions],
     )

@@ -7,12 +7,9 @@ acknowledge -> remove                   what was let go is deleted when its dela
 
 import asyncio
 import contextlib
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
-from tranship.chains import Chains
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.server import Watch as WatchBy
 from tranship.core.allow import Allowed
@@ -22,108 +19,22 @@ from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.reception import Reception, Watching
 from tranship.flows.requests import Requests, Terms
-from tranship.hosts import make_known
+from tranship.flows.serving import Serving, Voice, request_address
 from tranship.journal import ServerBook
 from tranship.steps.acknowledge import LetGo
-from tranship.steps.announce import Announce, Numbers, Wording
-from tranship.steps.remove import Remove
-from tranship.steps.replay import heads_told
+from tranship.steps.announce import Announce, Wording
 from tranship.steps.request import Grant
-from tranship.wire.contract import AUDIENCE, Answerer, Publisher
-from tranship.wire.discovery import beat, told_address
 from tranship_movers.errors import MoverError
 from tranship_movers.place import Place
 
-HEADS_EVERY = timedelta(seconds=2)
-"""How often the heads of the topics are told at least, so that a lost last announcement is noticed."""
 
+def server(config: ServerConfig, book: ServerBook, around: Surroundings) -> "Serving[ServerChain, _Chain]":
+    """A server process's work. Nothing happens before its `run`."""
 
-class Server:
-    """A server process's work. `run` until it is cancelled, or has drained."""
+    def chain(name: str, options: ServerChain, voice: Voice) -> _Chain:
+        return _Chain(name, options, book, around, voice)
 
-    def __init__(self, config: ServerConfig, book: ServerBook, around: Surroundings) -> None:
-        """Make it; nothing happens before `run`."""
-        self.health = around.health
-        self._config = config
-        self._book = book
-        self._around = around
-        self._drained = asyncio.Event()
-        self._numbers = Numbers("")
-        self._life = uuid.uuid4().hex[:8]
-        self._publisher: Publisher
-        self._chains: Chains[ServerChain, _Chain]
-
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Work until drained. Calls ready when every socket is bound and every place watched."""
-        around, config = self._around, self._config
-        self._numbers.server = await self._book.identity(uuid.uuid4().hex[:12])
-        self._numbers.heads = await self._book.heads()
-        self._numbers.told = dict(self._numbers.heads)
-        self._publisher = around.bus.publisher(config.publish.address, config.name)
-        begun = around.clock.now()
-        audience = asyncio.Event()
-        asyncio.get_running_loop().call_later(AUDIENCE, audience.set)
-
-        def chain(name: str, options: ServerChain) -> _Chain:
-            return _Chain(name, options, self._book, around, self._publisher, self._numbers, begun, audience)
-
-        async with asyncio.TaskGroup() as tasks:
-            self._chains = Chains(tasks, chain, around.health, around.clock)
-            await self._chains.become(config.chains)
-            parts = {
-                "heartbeat": self._beat,
-                "deletions": self._remove,
-                "discovery": self._register,
-                "connections": self._tidy,
-                "journal": lambda: self._chains.watch("journal writing", lambda: self._book.trouble),
-            }
-            background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
-            await self._chains.started()
-            ready()
-            await self._drained.wait()
-            self._chains.cancel()
-            for task in background:
-                task.cancel()
-        self._publisher.close()
-
-    async def drain(self) -> None:
-        """Take nothing new, finish what is under way, then end `run`."""
-        await self._chains.drain()
-        self._drained.set()
-
-    async def reload(self, config: ServerConfig) -> list[str]:
-        """Go on with config: chains that are the same are not touched. Returns what has changed, in words."""
-        changes = await self._chains.become(config.chains)
-        for option in ("name", "journal", "publish", "heartbeat", "nameservers"):
-            if getattr(config, option) != getattr(self._config, option):
-                changes.append(f"{option} differs: it takes effect at the next start")
-        return changes
-
-    async def _beat(self) -> None:
-        interval = self._config.heartbeat or timedelta(seconds=30)
-        every = min(interval, HEADS_EVERY)
-        while True:
-            heads = [chain.head() for chain in self._chains]
-            message = beat(self._config.name, interval.total_seconds())
-            self._publisher.tell([heads_told(message, self._numbers.server, self._life, heads)])
-            await asyncio.sleep(every.total_seconds())
-
-    async def _remove(self) -> None:
-        remove = Remove(self._book, self._around.clock, self._around.story)
-        while True:
-            wait = await remove()
-            await asyncio.sleep(1.0 if wait is None else min(1.0, wait))
-
-    async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(5.0)
-            await asyncio.to_thread(self._around.pool.close_idle)
-
-    async def _register(self) -> None:
-        around, config = self._around, self._config
-        await make_known(
-            around.bus, self._publisher.address, config.name, config.nameservers, around.on_oddity
-        )
+    return Serving(config, book, around, chain)
 
 
 class _Chain:
@@ -135,28 +46,23 @@ class _Chain:
         options: ServerChain,
         book: ServerBook,
         around: Surroundings,
-        publisher: Publisher,
-        numbers: Numbers,
-        begun: float,
-        audience: asyncio.Event,
+        voice: Voice,
     ) -> None:
         self.options = options
         self._name = name
         self._book = book
         self._around = around
-        self._publisher = publisher
-        self._numbers = numbers
-        self._audience = audience
+        self._voice = voice
         self._address = ""
-        self._reception = Reception(name, _watching(options, begun), around)
+        self._reception = Reception(name, _watching(options, voice.begun), around)
         self.started = self._reception.started
         self._delivery = Delivery(
-            around.pool, options.connection_parameters.plain(), numbers.server, options.transfers
+            around.pool, options.connection_parameters.plain(), voice.numbers.server, options.transfers
         )
         delay = options.remove_delay if options.delete else None
         self._requests = Requests(
             name,
-            Terms(options.topic, options.station, options.transfers, begun),
+            Terms(options.topic, options.station, options.transfers, voice.begun),
             Grant(name, Allowed(options.allow), book),
             LetGo(name, delay, book, around.clock),
             self._delivery,
@@ -165,19 +71,22 @@ class _Chain:
             self._reception.settle_anew,
         )
 
-    def head(self) -> tuple[str, int, str]:
+    def heads(self) -> list[tuple[str, int, str]]:
         """The topic, its last number that was told, and where to ask for it."""
-        return self.options.topic, self._numbers.told.get(self.options.topic, 0), self._address
+        topic = self.options.topic
+        return [(topic, self._voice.numbers.told.get(topic, 0), self._address)]
 
     async def run(self) -> None:
         """Work until cancelled."""
         answerer = self._around.bus.answerer(self.options.request.address)
-        self._address = _request_address(self.options, answerer)
+        self._address = request_address(self.options.request_address, answerer)
         try:
-            if not self._audience.is_set():  # in the first second of the process: nobody moves anything yet
+            if (
+                not self._voice.audience.is_set()
+            ):  # in the first second of the process: nobody moves anything yet
                 await self._sweep()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._reception.run(_Announced(self._announce(), self._audience)))
+                tasks.create_task(self._reception.run(_Announced(self._announce(), self._voice.audience)))
                 tasks.create_task(self._requests.run(answerer))
         finally:
             answerer.close()
@@ -192,9 +101,9 @@ class _Chain:
         return Announce(
             wording,
             str(options.checksum),
-            self._numbers,
+            self._voice.numbers,
             self._book,
-            self._publisher,
+            self._voice.publisher,
             around.clock,
             around.story,
         )
@@ -234,9 +143,3 @@ def _watching(options: ServerChain, begun: float) -> Watching:
         options.poll_interval if poll else options.scan_interval,
         0.0 if options.backlog else begun,
     )
-
-
-def _request_address(options: ServerChain, answerer: Answerer) -> str:
-    """host:port as it is announced."""
-    host, _, port = told_address(answerer.address).removeprefix("tcp://").rpartition(":")
-    return f"{options.request_address or host}:{port}"

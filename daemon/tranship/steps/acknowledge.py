@@ -6,7 +6,7 @@
 and the client publishes the same `ack`, so that a spare knows that the file is done.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -48,7 +48,7 @@ class LetGo:
     book: ServerBook
     clock: Clock
 
-    def deletions(self, versions: Iterable[Version]) -> list[Deletion]:
+    def deletions(self, versions: Sequence[Version]) -> list[Deletion]:
         """What is owed once versions are delivered."""
         if self.delay is None:
             return []

@@ -108,7 +108,7 @@ def heads_told(beat: Message, server: str, life: str, heads: Sequence[tuple[str,
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Answers for one chain, about its own topic only."""
+    """Answers for one chain, about its own topic only; if that is "", about every topic that is asked for."""
 
     topic: str
     book: ServerBook
@@ -119,14 +119,14 @@ class Replay:
         data = message.data if isinstance(message.data, dict) else {}
         facts = data.get("tranship")
         echo: Mapping[str, Any] = {"v": 1, "id": facts.get("id")} if isinstance(facts, dict) else {"v": 1}
-        limit = data.get("limit", PAGE)
+        limit, topic = data.get("limit", PAGE), self.topic or message.subject
         match data.get("since"):
             case {"seq": int(seq)} if isinstance(limit, int) and limit > 0 and abs(seq) < LARGEST:
-                page = await self.book.replay(self.topic, since=seq, limit=min(limit, PAGE))
+                page = await self.book.replay(topic, since=seq, limit=min(limit, PAGE))
             case {"time": int(time) | float(time)} if (
                 isinstance(limit, int) and limit > 0 and abs(time) < LARGEST
             ):
-                page = await self.book.replay(self.topic, at=time, limit=min(limit, PAGE))
+                page = await self.book.replay(topic, at=time, limit=min(limit, PAGE))
             case _:
                 reason = 'a replay takes {"since": {"seq": number} or {"time": seconds}, "limit": number}'
                 return compose(message.subject, "err", {"reason": reason, "tranship": echo})

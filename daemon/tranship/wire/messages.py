@@ -161,11 +161,11 @@ def compose(
 def reply(request: Message, type: str, data: Any = "") -> Message:  # noqa: A002
     """A message in answer to request: same subject, and the request's ticket, if it has one, among the data.
 
-    Text can't hold a ticket; to a peer that sent one it becomes {"reason": text}. Raises Unsendable.
+    Text can't hold a ticket; to a peer that sent one it becomes {"reason": text}, if there is any. Raises Unsendable.
     """
     ticket = request.ticket
     if ticket is not None:
-        data = dict(data) if isinstance(data, Mapping) else {"reason": data}
+        data = dict(data) if isinstance(data, Mapping) else {"reason": data} if data else {}
         ours = data.get("tranship")
         data["tranship"] = {**(ours if isinstance(ours, dict) else {}), "id": ticket}
     return compose(request.subject, type, data)
