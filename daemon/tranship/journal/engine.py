@@ -217,11 +217,6 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and application != APPLICATION:
         raise JournalError(f"{path}: is an SQLite file of another program; choose another `journal`")
-    if version > len(schema.steps):
-        raise JournalError(
-            f"{path}: written by a newer Tranship (version {version}, this one knows {len(schema.steps)});"
-            " use that one, or another `journal`"
-        )
     connection.execute("BEGIN EXCLUSIVE")
     if not tables:
         connection.execute(f"PRAGMA application_id={APPLICATION}")
@@ -232,6 +227,12 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None
         connection.rollback()
         raise JournalError(
             f"{path}: is the journal of a {kind}, not of a {schema.kind}; choose another `journal`"
+        )
+    if version > len(schema.steps):
+        connection.rollback()
+        raise JournalError(
+            f"{path}: written by a newer Tranship (version {version}, this one knows {len(schema.steps)});"
+            " use that one, or another `journal`"
         )
     for part in schema.parts:
         _migrate_part(connection, part, path)
