@@ -9,12 +9,13 @@ from tranship.config.checks import Folders, on_disk, taken_on_trust
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import NameServers, Provider, Security, Socket
 from tranship.config.findings import ConfigError, Finding
-from tranship.config.load import Config, Loaded, Overrides, Role, default_journal, load
+from tranship.config.load import ROLES, Config, Loaded, Overrides, default_journal, load
 from tranship.config.server import Checksum, ServerChain, ServerConfig, Watch
 from tranship.config.values import Parameters
 from tranship.steps.settle import Closed, Companion, Completeness, Stable
 
 __all__ = [
+    "ROLES",
     "Checksum",
     "ClientChain",
     "ClientConfig",
@@ -30,7 +31,6 @@ __all__ = [
     "Overrides",
     "Parameters",
     "Provider",
-    "Role",
     "Security",
     "ServerChain",
     "ServerConfig",

@@ -5,4 +5,6 @@ Requests    request -> move + verify -> answer, and the other questions that a s
 Hearing     hear -> what is news; what was missed is asked for again (replay)
 Asking      ask for what is owed, new files first; take in the answers
 Arrival     verify -> acknowledge -> publish
+Courier     move what is owed, each destination in a lane of its own (for roles without requests)
+Outcomes    what becomes of jobs: delivered -> publish -> published; failed attempts
 """

@@ -17,7 +17,8 @@ from urllib.parse import quote
 from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Arrival, Arrived, Asked, Failed, is_here
+from tranship.flows.arrival import Arrival, Arrived, Asked, is_here
+from tranship.flows.outcomes import Failed
 from tranship.journal import ClientBook, Job, Source
 from tranship.lanes import IDLE, Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement

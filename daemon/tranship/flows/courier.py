@@ -1,0 +1,228 @@
+"""want -> move -> publish: what is owed is moved from here, each place in a lane of its own.
+
+For roles that nobody asks: a job is one file version for one destination; it waits in the journal, is moved by a
+carrier in worker threads, and ends with its outcomes. New files go first. Each courier has threads of its own, so that
+a place that does not answer costs only those who want to go there.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from tranship.flows.around import Surroundings
+from tranship.flows.outcomes import Done, Failed, Outcomes
+from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
+from tranship.lanes import Lanes
+from tranship.steps.request import Failure, Reply
+from tranship.wire.contract import Publisher
+from tranship.wire.messages import Message
+
+THREADS = 256
+"""At most, per courier; there are as many as there are moves under way."""
+
+LINED_UP = 1000
+"""New jobs that wait in memory per lane; more of them wait in the journal."""
+
+PROGRESS_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of an attempt: where the file lies now (without credentials) and what to publish; or why not."""
+
+    job: Job
+    landed: str = ""
+    outgoing: Message | None = None
+    failure: Failure | None = None
+    reason: str = ""
+
+
+class Carrier(Protocol):
+    """How the jobs of one chain are moved."""
+
+    def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
+        """Move jobs of one lane (`request_address`), one after the other. Blocking; never raises MoverError.
+
+        progress is called with bytes that have just gone over. One Carried per job, in any order.
+        """
+
+
+class Arrived(Protocol):
+    """Is told of jobs that are done."""
+
+    async def __call__(self, jobs: Sequence[Job], /) -> None:
+        """These are delivered and published."""
+
+
+async def _nobody(_: Sequence[Job]) -> None:
+    """Nobody wants to know."""
+
+
+class Courier:
+    """One chain's jobs. `run` until cancelled. The lane of a job is its `request_address`: the place it goes to."""
+
+    def __init__(
+        self,
+        chain: str,
+        carrier: Carrier,
+        at_once: int,
+        book: ClientBook,
+        around: Surroundings,
+        arrived: Arrived = _nobody,
+    ) -> None:
+        """Nothing is moved before `run`; at_once: moves at once, per lane."""
+        self._chain = chain
+        self._carrier = carrier
+        self._at_once = at_once
+        self._book = book
+        self._around = around
+        self._arrived = arrived
+        self._outcomes = Outcomes(chain, book, around)
+        self._taken: set[int] = set()
+        self._queued: Counter[str] = Counter()
+        self._under_way = 0
+        self._moved = 0
+        self._due = asyncio.Event()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._lanes: Lanes[str, Job] | None = None
+        self._threads: ThreadPoolExecutor
+
+    async def run(self, publisher: Publisher | None) -> None:
+        """Move what is owed until cancelled, and publish it, if there is a publisher."""
+        self._taken.clear()
+        self._queued.clear()
+        self._under_way = 0
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"courier {self._chain}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._lanes = Lanes(
+                    tasks, self._work, width=self._at_once, weigh=lambda job: max(0, job.new.size)
+                )
+                tasks.create_task(self._outcomes.run(publisher))
+                tasks.create_task(self._report())
+                await self._move_due()
+        finally:
+            self._lanes = None
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def want(
+        self, jobs: Sequence[NewJob], cursors: Sequence[Cursor] = ()
+    ) -> list[tuple[Verdict, Job, float | None]]:
+        """Record what is owed (and how far servers were heard), in one; have what is new moved at once.
+
+        What each of jobs turned out to be, as the journal says it.
+        """
+        verdicts = await self._book.want(jobs, cursors)
+        for verdict, job, _ in verdicts:
+            if verdict is Verdict.NEW and job.new.destination:
+                self._line_up(job)
+        return verdicts
+
+    async def refuse(self, jobs: Sequence[tuple[Job, str]]) -> None:
+        """Write down why these can never be moved."""
+        if jobs:
+            refused = [Reply(None, failure=Failure.REFUSED, reason=reason) for _, reason in jobs]
+            await self._outcomes.fail(
+                [Failed(job, None, reply) for (job, _), reply in zip(jobs, refused, strict=True)]
+            )
+
+    async def drain(self) -> None:
+        """Begin nothing new; wait until what is under way is moved and published."""
+        self._draining = True
+        if self._under_way:
+            self._idle.clear()
+            await self._idle.wait()
+        await self._outcomes.noted()
+
+    # what to move
+
+    def _line_up(self, job: Job) -> None:
+        lane = job.new.request_address
+        if self._lanes is None or self._draining or self._queued[lane] >= LINED_UP:
+            self._due.set()
+        elif job.id not in self._taken:
+            self._put(job)
+
+    def _put(self, job: Job) -> None:
+        assert self._lanes is not None  # noqa: S101 - for the type checker
+        self._taken.add(job.id)
+        self._queued[job.new.request_address] += 1
+        self._lanes.put(job.new.request_address, [job])
+
+    async def _move_due(self) -> None:
+        """Give to the lanes what is owed and due, as far as they have room. New files have gone first."""
+        horizon = self._around.policy.longest.total_seconds() + 1.0
+        while True:
+            self._due.clear()
+            now = self._around.clock.now()
+            busy = [lane for lane, count in self._queued.items() if count >= self._at_once]
+            limit = 2 * LINED_UP + len(self._taken)
+            jobs, following = await self._book.waiting(
+                self._chain, now, horizon=horizon, limit=limit, busy=busy
+            )
+            for job in [] if self._draining else jobs:
+                room = LINED_UP if not job.attempts else self._at_once
+                if job.id not in self._taken and self._queued[job.new.request_address] < room:
+                    self._put(job)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if following is None else max(0.01, following - now)):
+                    await self._due.wait()
+
+    # moving
+
+    async def _work(self, lane: str, jobs: list[Job]) -> None:
+        if self._draining:
+            self._done_with(lane, jobs)
+            return
+        self._under_way += len(jobs)
+        began = self._around.clock.now()
+        try:
+            act = partial(self._carrier, jobs, self._count)
+            carried = await asyncio.get_running_loop().run_in_executor(self._threads, act)
+            await self._finish(carried, began)
+        finally:
+            self._under_way -= len(jobs)
+            self._done_with(lane, jobs)
+            if not self._under_way:
+                self._idle.set()
+
+    async def _finish(self, carried: Sequence[Carried], began: float) -> None:
+        good = [each for each in carried if each.failure is None]
+        await self._outcomes.finish([Done(each.job, each.outgoing, began, each.landed) for each in good])
+        await self._arrived([each.job for each in good])
+        bad = [each for each in carried if each.failure is not None]
+        if bad:
+            await self._outcomes.fail([Failed(each.job, None, _told(each)) for each in bad])
+
+    def _done_with(self, lane: str, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._taken.discard(job.id)
+            self._queued[lane] -= 1
+        if self._queued[lane] <= 0:
+            del self._queued[lane]
+        self._due.set()
+
+    def _count(self, bytes_: int) -> None:
+        self._moved += bytes_
+
+    async def _report(self) -> None:
+        health, part, before = self._around.health, f"{self._chain} publish", 0
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY)
+            now = self._around.clock.monotonic()
+            health.waiting(part, len(self._taken), now)
+            if self._moved != before:
+                health.progress(part, now, done=0)
+            before = self._moved
+
+
+def _told(carried: Carried) -> Reply:
+    """A source that changed while it was moved is moved again, as it is then."""
+    failure = Failure.TEMPORARY if carried.failure is Failure.SUPERSEDED else carried.failure
+    return Reply(None, failure=failure, reason=carried.reason)

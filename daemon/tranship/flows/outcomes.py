@@ -1,0 +1,151 @@
+"""delivered -> publish -> published: what becomes of one chain's jobs.
+
+One that is done is written down before it is published, and again after, so that a crash repeats a message (with the
+same id) rather than loses it. One that failed is written down with its reason, and when it is tried again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tranship.core.journey import Step
+from tranship.faultpoints import Point, reached
+from tranship.flows.around import Surroundings
+from tranship.journal import ClientBook, Delivered, Job, Retry, Source
+from tranship.lanes import Waiting
+from tranship.steps.request import Failure, Reply
+from tranship.wire.contract import Publisher
+from tranship.wire.messages import Message, decode_whole
+
+HANDED_OVER = 0.5
+"""Seconds that ZeroMQ's thread has to hand over what was published; a crash within repeats it, with the same id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job that is delivered and verified.
+
+    outgoing  the message to publish, again after a crash; None: nobody is to be told
+    began     when the successful attempt began (seconds since the epoch)
+    to        where it lies now, without credentials
+    before    messages that are published before outgoing, once
+    """
+
+    job: Job
+    outgoing: Message | None
+    began: float
+    to: str
+    before: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt that failed: what offer's server said; without an offer, what happened here."""
+
+    job: Job
+    offer: Source | None
+    reply: Reply
+
+    @classmethod
+    def temporarily(cls, job: Job, offer: Source | None, reason: str) -> "Failed":
+        """An attempt that failed here, for this reason."""
+        return cls(job, offer, Reply(None, failure=Failure.TEMPORARY, reason=reason))
+
+
+class Outcomes:
+    """The outcomes of one chain's jobs. `run` beside it, until cancelled."""
+
+    def __init__(self, chain: str, book: ClientBook, around: Surroundings) -> None:
+        """Nothing is published before `run`."""
+        self._chain = chain
+        self._book = book
+        self._around = around
+        self._publisher: Publisher | None = None
+        self._told: Waiting[tuple[int, float]] = Waiting()
+        self._noted = asyncio.Event()
+        self._noted.set()
+
+    async def run(self, publisher: Publisher | None) -> None:
+        """Publish again what was perhaps not before a crash; then have the journal know what was published."""
+        self._publisher = publisher
+        self._told = Waiting()
+        self._noted.set()
+        await self._publish_again()
+        while True:
+            told = await self._told.take(10_000, 10_000)
+            await asyncio.sleep(HANDED_OVER)
+            await self._book.published(told)
+            reached(Point.DONE)
+            if not self._told:
+                self._noted.set()
+
+    async def noted(self) -> None:
+        """Wait until the journal knows of everything that was published."""
+        await self._noted.wait()
+
+    def tell(self, messages: Sequence[Message]) -> None:
+        """Publish messages that are of no job's outcome."""
+        if self._publisher is not None:
+            self._publisher.tell(messages)
+
+    async def finish(self, done: Sequence[Done]) -> None:
+        """Write down and publish what is done."""
+        if not done:
+            return
+        reached(Point.VERIFIED)
+        now = self._around.clock.now()
+        await self._book.delivered(
+            [Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now) for d in done]
+        )
+        reached(Point.DELIVERED)
+        self.tell([m for d in done for m in (*d.before, d.outgoing) if m is not None])
+        reached(Point.PUBLISHED)
+        self._note([d.job.id for d in done])
+        for d in done:
+            ms = round((now - d.began) * 1000, 1)
+            step = Step.PUBLISHED if d.outgoing is not None and self._publisher is not None else Step.MOVED
+            self._say(step, d.job, size=d.job.new.size, ms=ms, to=d.to)
+        self._progress(len(done))
+
+    async def fail(self, failed: Sequence[Failed]) -> None:
+        """Write down attempts that failed: tried again later, or given up."""
+        now, policy = self._around.clock.now(), self._around.policy
+        retries = []
+        for attempt in failed:
+            job, told = attempt.job, attempt.reply
+            offer = attempt.offer
+            match told.failure:
+                case Failure.SUPERSEDED:
+                    state, step = "superseded", Step.SKIPPED
+                case Failure.PERMANENT | Failure.REFUSED:
+                    state, step = "dead", Step.FAILED
+                case _ if policy.too_old(job.new.wanted, now):
+                    state, step, offer = "dead", Step.FAILED, None
+                case _:
+                    state, step = "wanted", Step.RETRIED
+            due = now + policy.wait(job.attempts + 1)
+            retries.append(Retry(job.id, told.reason, state, due, offer))
+            self._say(step, job, size=job.new.size, attempt=job.attempts + 1, reason=told.reason)
+        await self._book.failed(retries)
+        self._progress(0)  # an answer, if no good one: whoever waits is not stuck
+
+    async def _publish_again(self) -> None:
+        """Publish what was done before a crash, but perhaps not published. The messages have the same ids."""
+        unpublished = await self._book.unpublished(self._chain)
+        if unpublished:
+            self.tell([decode_whole(frame) for _, frame in unpublished if frame])
+            self._note([job.id for job, _ in unpublished])
+            for job, _ in unpublished:
+                self._say(Step.PUBLISHED, job, reason="again, after a restart")
+
+    def _note(self, jobs: Sequence[int]) -> None:
+        """Have the journal know that jobs were published, as soon as their messages have left for certain."""
+        now = self._around.clock.now()
+        self._told.put([(job, now) for job in jobs])
+        self._noted.clear()
+
+    def _say(self, step: Step, job: Job, **facts: object) -> None:
+        self._around.story.tell(step, job.new.path, self._chain, **facts)
+
+    def _progress(self, count: int) -> None:
+        self._around.health.progress(f"{self._chain} publish", self._around.clock.monotonic(), count)
