@@ -59,6 +59,8 @@ def set_up(level: str, config_file: Path | None = None) -> None:
     handlers come out of it, no password of a URL reaches them. Raises LogConfigError.
     """
     if config_file is None:
+        # our lines say nothing of these; finding them out costs a third of each record
+        logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
         ours = _level(level)
         logging.basicConfig(level=max(ours, logging.WARNING), handlers=[_stderr()], force=True)
         logging.getLogger("tranship").setLevel(ours)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -234,7 +235,7 @@ def _asked(message: Message) -> _Asked:
     if not isinstance(destination, str) or not _is_text(destination):
         raise _RefusedError("no destination", "the request has no usable `destination`")
     try:
-        place = Place.parse(destination)
+        place = _place(destination)
     except MoverError as error:
         raise _RefusedError("bad destination", str(error)) from error
     if place.scheme == "file":
@@ -253,6 +254,9 @@ def _asked(message: Message) -> _Asked:
         facts.get("again") is True,
         _backups(data.get("backup_targets")),
     )
+
+
+_place = lru_cache(maxsize=256)(Place.parse)
 
 
 def path_of(uri: object) -> str:

@@ -190,7 +190,7 @@ class ZeroMQSubscription:
             self._behind.append(address)
         return False
 
-    def _hear(self, frame: bytes, rest: list[zmq.Frame], address: str) -> None:
+    def _hear(self, frame: bytes, rest: list[bytes], address: str) -> None:
         self._oddities.counts.received += 1
         try:
             if rest:
@@ -272,7 +272,7 @@ class ZeroMQAsker:
                 return
             first = line.socket.recv(NOW)
             rest = _rest_of(line.socket)
-            self._desk.came(rest[0].bytes if len(rest) == 1 and not first else b"")
+            self._desk.came(rest[0] if len(rest) == 1 and not first else b"")
 
 
 class ZeroMQAnswerer:
@@ -325,21 +325,20 @@ class ZeroMQAnswerer:
         while not self._socket.closed and not self._inbox.full:
             if not _has_come(self._socket):
                 return
-            identity = self._socket.recv(NOW)
+            identity = self._socket.recv(NOW, copy=False)
             self._take_in(identity, _rest_of(self._socket))
         if not self._socket.closed:
             self._socket.getsockopt(zmq.EVENTS)  # or its file descriptor would call again at once
 
-    def _take_in(self, identity: bytes, rest: list[zmq.Frame]) -> None:
+    def _take_in(self, identity: zmq.Frame, rest: list[bytes]) -> None:
         self._oddities.counts.received += 1
         try:
-            if len(rest) != 2 or rest[0].bytes:
+            if len(rest) != 2 or rest[0]:
                 raise Odd("malformed frames", f'{len(rest)} frames instead of "" and a message')
-            frame = rest[1].bytes
-            self._inbox.put(Question(read(frame), identity), len(frame))
+            self._inbox.put(Question(read(rest[1]), identity.bytes), len(rest[1]))
         except Odd as odd:
-            self._oddities.refuse(_sender_of(rest), odd)
-            self._send(identity, compose("error", "error", f"{odd.kind}: {odd}"))
+            self._oddities.refuse(_sender_of(identity), odd)
+            self._send(identity.bytes, compose("error", "error", f"{odd.kind}: {odd}"))
 
 
 _LINGER = int(LAST_WORDS * 1000)
@@ -401,18 +400,18 @@ def _has_come(source: zmq.Socket[bytes]) -> bool:
     return bool(int(source.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
-def _rest_of(source: zmq.Socket[bytes]) -> list[zmq.Frame]:
+def _rest_of(source: zmq.Socket[bytes]) -> list[bytes]:
     """The frames that belong to the one just received; a few of them at most, if there are many."""
-    rest: list[zmq.Frame] = []
+    rest: list[bytes] = []
     while source.getsockopt(zmq.RCVMORE):
-        frame = source.recv(NOW, copy=False)
+        frame = source.recv(NOW)
         if len(rest) < 3:
             rest.append(frame)
     return rest
 
 
-def _sender_of(frames: list[zmq.Frame]) -> str:
+def _sender_of(frame: zmq.Frame) -> str:
     try:
-        return str(frames[-1].get("Peer-Address"))
-    except (IndexError, zmq.ZMQError):
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
         return "somebody"
