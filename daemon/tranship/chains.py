@@ -95,10 +95,10 @@ class Chains(Generic[O, C]):
             task.cancel()
 
     async def watch(self, name: str, trouble: Callable[[], str], every: float = 1.0) -> None:
-        """Have the health tell of a trouble for as long as there is one, under this name."""
+        """Have the health tell of a trouble that holds up everything, for as long as there is one, under this name."""
         while True:
             if reason := trouble():
-                self._health.degrade(name, reason)
+                self._health.hinder(name, reason)
             else:
                 self._health.recover(name, self._clock.monotonic())
             await asyncio.sleep(every)

@@ -2,6 +2,7 @@
 
 Waiting   a queue that hands over all that is in it (up to a measure), so that work is batched where it waits anyway
 Lanes     one such queue per place, each worked off by a few tasks of its own
+Threads   worker threads for what blocks, so that what hangs in them holds up nobody else's work
 kept      a part that is started again when it fails, with back-off, and says so
 """
 
@@ -9,10 +10,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 K = TypeVar("K", bound=Hashable)
 
 IDLE = 60.0
@@ -27,8 +31,7 @@ class Waiting(Generic[T]):
         self._items: deque[T] = deque()
         self._weigh = weigh
         self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._taken = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -38,7 +41,6 @@ class Waiting(Generic[T]):
         if items:
             self._items.extend(items)
             self._news.set()
-            self._room.clear()
 
     async def take(self, most: int, weight: int) -> list[T]:
         """Wait for items; those that wait, at most `most` of them and of about this weight (but at least one)."""
@@ -52,13 +54,14 @@ class Waiting(Generic[T]):
             if taken and total > weight:
                 break
             taken.append(self._items.popleft())
-        if not self._items:
-            self._room.set()
+        self._taken.set()
         return taken
 
-    async def empty(self) -> None:
-        """Wait until everything has been taken."""
-        await self._room.wait()
+    async def room(self, most: int) -> None:
+        """Wait until fewer than most items wait: whoever brings more holds back for so long."""
+        while len(self._items) >= most:
+            self._taken.clear()
+            await self._taken.wait()
 
 
 class Lanes(Generic[K, T]):
@@ -98,6 +101,11 @@ class Lanes(Generic[K, T]):
             lane.running += 1
             self._tasks.create_task(self._work_off(place, lane), name=f"lane {place} {lane.running}")
 
+    def waiting(self, place: K) -> int:
+        """How many items wait at place."""
+        lane = self._lanes.get(place)
+        return len(lane.waiting) if lane else 0
+
     @property
     def queued(self) -> int:
         """How many items wait or are being worked on."""
@@ -132,6 +140,32 @@ class _Lane(Generic[T]):
     waiting: Waiting[T]
     running: int = 0
     idle: int = 0
+
+
+class Threads:
+    """Worker threads for one kind of work of one flow, at most `most`, made as they are needed.
+
+    A call that hangs (a dead host, a file system that went away) keeps its thread, and no other flow's.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        """No thread yet."""
+        self._name = name
+        self._most = most
+        self._executor: ThreadPoolExecutor | None = None
+
+    async def do(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work in one of the threads; its result, or what it raises."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._most, thread_name_prefix=self._name)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+
+    def close(self) -> None:
+        """Let go of the threads: each ends with what it is at, and what waits for one is cancelled."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
 
 
 async def kept(

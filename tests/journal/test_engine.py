@@ -77,6 +77,11 @@ def test_an_act_that_fails_harms_no_other(tmp_path: Path) -> None:
     assert asyncio.run(main()) == [none, sqlite3.IntegrityError, none, [(1,), (2,)]]
 
 
+async def until_it_waits(journal: Journal) -> None:
+    while not journal.trouble.reason:
+        await asyncio.sleep(0.01)
+
+
 def test_work_waits_while_another_holds_the_file(tmp_path: Path) -> None:
     async def main() -> tuple[str, str]:
         journal = Journal.open(tmp_path / "j", NUMBERS)
@@ -84,8 +89,7 @@ def test_work_waits_while_another_holds_the_file(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         act = asyncio.ensure_future(journal.do(many("INSERT INTO numbers VALUES (?)", [(1,)])))
         async with asyncio.timeout(20):
-            while not journal.trouble.reason:
-                await asyncio.sleep(0.01)
+            await until_it_waits(journal)
         trouble = journal.trouble.reason
         assert not act.done()
         other.rollback()
@@ -98,6 +102,27 @@ def test_work_waits_while_another_holds_the_file(tmp_path: Path) -> None:
     trouble, after = asyncio.run(main())
     assert "another process uses it" in trouble
     assert after == ""
+
+
+def test_what_cannot_be_written_at_the_end_is_given_up_and_told(tmp_path: Path) -> None:
+    async def main() -> tuple[object, str]:
+        journal = Journal.open(tmp_path / "j", NUMBERS)
+        other = sqlite3.connect(tmp_path / "j", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        act = asyncio.ensure_future(journal.do(many("INSERT INTO numbers VALUES (?)", [(1,)])))
+        async with asyncio.timeout(20):
+            await until_it_waits(journal)
+            await asyncio.to_thread(journal.close)
+            [outcome] = await asyncio.gather(act, return_exceptions=True)
+            with pytest.raises(JournalError, match="is closed"):
+                await journal.do(many("INSERT INTO numbers VALUES (?)", [(2,)]))
+        other.rollback()
+        other.close()
+        return outcome, journal.trouble.reason
+
+    outcome, trouble = asyncio.run(main())
+    assert isinstance(outcome, JournalError)
+    assert "locked" in trouble
 
 
 @pytest.mark.parametrize(

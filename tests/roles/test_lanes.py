@@ -1,13 +1,14 @@
 """Work waits in batches, and no place, nor a long piece of work, holds up what comes after."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 from rig import until
 
 from tranship import lanes
-from tranship.lanes import Lanes, Waiting, kept
+from tranship.lanes import Lanes, Threads, Waiting, kept
 
 
 def test_everything_that_waits_is_taken_at_once_up_to_the_measure() -> None:
@@ -38,7 +39,7 @@ def test_several_takers_miss_nothing() -> None:
                 await asyncio.sleep(0)
         await until(lambda: len(taken) == 300, "taken")
         assert sorted(taken) == list(range(300))
-        await asyncio.wait_for(waiting.empty(), 5)
+        await asyncio.wait_for(waiting.room(1), 5)
         for taker in takers:
             taker.cancel()
 
@@ -58,12 +59,31 @@ def test_a_taker_that_is_cancelled_loses_nothing() -> None:
     asyncio.run(main())
 
 
-def test_empty_waits_until_everything_is_taken() -> None:
+def test_what_hangs_in_the_threads_of_one_flow_holds_up_no_other() -> None:
+    async def main() -> None:
+        hung, other, gate = Threads("hung", 2), Threads("other", 2), threading.Event()
+        try:
+            hanging = [asyncio.create_task(hung.do(gate.wait)) for _ in range(50)]
+            assert await asyncio.wait_for(other.do(sorted, [2, 1], reverse=True), 20) == [2, 1]
+            assert await asyncio.wait_for(asyncio.to_thread(len, "ab"), 20) == 2
+            hung.close()  # what waits is cancelled, and nobody waits for what hangs
+            _, hangs = await asyncio.wait(hanging, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            assert await asyncio.wait_for(hung.do(len, "abc"), 20) == 3
+            assert len(hangs) >= 2
+        finally:
+            gate.set()
+            hung.close()
+            other.close()
+
+    asyncio.run(main())
+
+
+def test_room_is_waited_for_until_enough_is_taken() -> None:
     async def main() -> None:
         waiting: Waiting[int] = Waiting()
-        await waiting.empty()
+        await waiting.room(1)
         waiting.put([1, 2])
-        emptied = asyncio.create_task(waiting.empty())
+        emptied = asyncio.create_task(waiting.room(1))
         await waiting.take(1, 1)
         await asyncio.sleep(0)
         assert not emptied.done()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rig import TOPIC, Rig, rig, until
 from tranship.config.server import ServerConfig
 from tranship.core.journey import Step
 from tranship.core.values import Sighting
+from tranship.flows import requests
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
 
@@ -210,6 +212,47 @@ def test_a_file_that_cannot_be_read_is_told_and_left_to_the_next_scan(tmp_path: 
             site.drop("b.dat")
             await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
             assert len(server.story.of(Step.FAILED)) == 1
+
+    asyncio.run(main())
+
+
+def waiting(chain: Any) -> int:
+    """How many moves wait for their turn."""
+    return sum(len(lane.waiting) for lane in chain._requests._lanes._lanes.values())
+
+
+def test_a_place_where_too_much_waits_takes_no_more_and_the_others_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "LINED_UP", 2)
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server(allow=["**"], transfers=1)
+            paths = [site.drop(f"{n}.dat") for n in range(6)]
+            await until(lambda: len(server.story.of(Step.ANNOUNCED)) == len(paths), "announced")
+            with socket.create_server(("127.0.0.1", 0)) as hole:  # takes connections, and says nothing
+                place = f"ftp://a:b@127.0.0.1:{hole.getsockname()[1]}/"
+                [chain] = server.role._chains
+                first, *more = [request("push", str(p), uri=str(p), destination=place) for p in paths[:3]]
+                held = [asyncio.create_task(asked(site, first))]
+                await until(lambda: chain._requests._open and not waiting(chain), "one is under way")
+                held.append(asyncio.create_task(asked(site, *more)))
+                await until(lambda: waiting(chain) == 2, "two wait")
+                there = f"file://{site.outgoing}/"
+                refused, granted = await asked(
+                    site,
+                    request("push", "more", uri=str(paths[3]), destination=place),
+                    request("push", "here", uri=str(paths[4]), destination=there),
+                )
+                assert refused is not None
+                assert refused.data["tranship"]["failure"] == "temporary"
+                assert "too much waits" in refused.data["reason"]
+                assert granted is not None
+                assert granted.type == "file"
+                for task in held:
+                    task.cancel()
+                await server.kill()
 
     asyncio.run(main())
 

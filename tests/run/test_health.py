@@ -64,6 +64,21 @@ def test_degraded_explains_itself_and_is_not_stuck_until_it_is_well_again():
     assert not health.healthy(1011.0)
 
 
+def test_nobody_is_stuck_while_what_all_depend_on_is_in_trouble_nor_right_after():
+    health = Health(stuck_after=10)
+    health.waiting("announcing", 5, 0.0)
+    health.hinder("journal", "disk is full")
+    report = health.report(1000.0)
+    assert (report.state, report.text) == (
+        "degraded",
+        "degraded; journal: disk is full; waiting: announcing 5",
+    )
+    assert health.healthy(1000.0)
+    health.recover("journal", 1000.0)
+    assert health.healthy(1010.0)
+    assert not health.healthy(1011.0)
+
+
 def test_what_is_no_more_is_forgotten():
     health = Health(stuck_after=10)
     health.waiting("old chain", 5, 0.0)

@@ -84,6 +84,11 @@ class Proxy:
         return self._ports[0]
 
     @property
+    def ports(self) -> list[int]:
+        """The port of each route."""
+        return list(self._ports)
+
+    @property
     def address(self) -> Address:
         """Host and port of the first route."""
         return self._routes[0].listen[0], self.port

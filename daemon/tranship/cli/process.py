@@ -170,10 +170,11 @@ async def _closed(journal: Journal) -> bool:
     closing = threading.Thread(target=journal.close, name="closing the journal", daemon=True)
     closing.start()
     await asyncio.to_thread(closing.join, CLOSING)
-    if closing.is_alive():
+    unwritten = closing.is_alive() or bool(journal.trouble.reason)
+    if unwritten:
         reason = journal.trouble.reason or f"{journal.path}: does not write; does its disk hang?"
-        log.error("left after %g s with something unwritten, which is found again: %s", CLOSING, reason)
-    return not closing.is_alive()
+        log.error("left with something unwritten, which is found again: %s", reason)
+    return not unwritten
 
 
 def _telling(read: Callable[[], Loaded[C]]) -> Callable[[], C]:

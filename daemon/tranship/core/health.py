@@ -97,12 +97,18 @@ class Health:
         """Part can't do its work, for a reason that a restart would not mend. It does not count as stuck."""
         self._part(part).trouble = reason
 
+    def hinder(self, part: str, reason: str) -> None:
+        """Part, on which all others depend (the journal), can't do its work: none of them is stuck meanwhile."""
+        self.degrade(part, reason)
+        self._part(part).hinders = True
+
     def recover(self, part: str, now: float) -> None:
         """Part is well again; from now on it must make progress."""
         it = self._part(part)
         if it.trouble:
-            it.trouble = ""
-            it.moved = now
+            for waited in tuple(self._parts.values()) if it.hinders else (it,):
+                waited.moved = now
+            it.trouble, it.hinders = "", False
 
     def forget(self, part: str) -> None:
         """Part, and what belongs to it ("part …"), is no more (taken out of the configuration, or begun anew)."""
@@ -115,13 +121,15 @@ class Health:
 
     def healthy(self, now: float) -> bool:
         """False if something waits, and nothing goes on, and nobody knows why."""
-        return not any(it.stuck(now, self.stuck_after) for it in tuple(self._parts.values()))
+        return self.report(now).healthy
 
     def report(self, now: float) -> Report:
         """Everything at once."""
+        known = tuple(self._parts.items())
+        after = float("inf") if any(it.hinders for _, it in known) else self.stuck_after
         parts = tuple(
-            PartReport(name, it.waiting, it.done, it.still(now), it.trouble, it.stuck(now, self.stuck_after))
-            for name, it in tuple(self._parts.items())
+            PartReport(name, it.waiting, it.done, it.still(now), it.trouble, it.stuck(now, after))
+            for name, it in known
         )
         return Report(_state(parts), parts, self._lag)
 
@@ -139,6 +147,8 @@ class _Part:
     moved: float = 0.0
     """When it last went on, or when something came to wait."""
     trouble: str = ""
+    hinders: bool = False
+    """Whether its trouble is everybody's."""
 
     def still(self, now: float) -> float:
         return max(0.0, now - self.moved) if self.waiting else 0.0

@@ -3,7 +3,6 @@
 What is written down of them, and when, is the outcomes' concern.
 """
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Outcomes
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Job, Source
+from tranship.lanes import Threads
 from tranship.steps.acknowledge import acknowledgement
 from tranship.steps.hear import announcement_of
 from tranship.steps.publish import local_message, uri_at
@@ -23,6 +23,9 @@ from tranship.steps.verify import verify
 from tranship.wire.contract import Asker
 from tranship.wire.messages import Message
 from tranship_movers.place import Place
+
+VERIFYING = 4
+"""Threads per chain, for reading what has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Arrival:
         """Publish what arrives, with its items replaced; destinations on this host lie below the folder root."""
         self._root = root
         self._replacements = replacements
+        self.threads = Threads(f"{chain} verify", VERIFYING)
         self._outcomes = Outcomes(chain, book, around)
         self.run = self._outcomes.run
         self.noted = self._outcomes.noted
@@ -66,7 +70,7 @@ class Arrival:
     async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
         """Verify what has arrived; write down and publish what is whole. Why the others are not, by job."""
         reached(Point.ANSWERED)
-        reasons = await asyncio.to_thread(_verified, arrived, self._root)
+        reasons = await self.threads.do(_verified, arrived, self._root)
         wrong = {a.asked.job.id: reason for a, reason in zip(arrived, reasons, strict=True) if reason}
         await self._outcomes.finish([self._done(a) for a in arrived if a.asked.job.id not in wrong])
         return wrong

@@ -258,7 +258,7 @@ class Asking:
             return
         folder = os.path.join(self._terms.root, os.path.dirname(place.path).lstrip("/"))
         if folder not in self._folders:
-            await asyncio.to_thread(os.makedirs, folder, exist_ok=True)
+            await self._arrival.threads.do(os.makedirs, folder, exist_ok=True)
             self._folders[folder] = None
             if len(self._folders) > 1000:
                 self._folders.popitem(last=False)

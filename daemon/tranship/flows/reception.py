@@ -12,7 +12,7 @@ from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.lanes import Waiting
+from tranship.lanes import Threads, Waiting
 from tranship.steps.detect import Seen, Watch, scan
 from tranship.steps.settle import Completeness, Settle
 
@@ -23,6 +23,12 @@ ROOT_EVERY = 2.0
 """Seconds between two looks whether the watched folder is still the one that is watched."""
 
 REPORT_EVERY = 1.0
+
+LINED_UP = 10_000
+"""Complete files that wait to be announced; while there are more, nobody looks for others."""
+
+LOOKING = 4
+"""Threads per place, for looking at files and reading them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Reception:
     def __init__(self, chain: str, watching: Watching, around: Surroundings) -> None:
         """Nothing is watched before `run`."""
         self.started = asyncio.Event()
+        self.threads = Threads(f"{chain} look", LOOKING)
         self._chain = chain
         self._watching = watching
         self._around = around
@@ -68,23 +75,26 @@ class Reception:
     async def run(self, outlet: Outlet) -> None:
         """Hand over what is complete, until cancelled."""
         self.started.clear()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._hand_over_small(outlet))
-            for _ in range(2):
-                tasks.create_task(self._hand_over_large(outlet))
-            tasks.create_task(self._scan(outlet))
-            tasks.create_task(self._look_again())
-            tasks.create_task(self._report())
-            if self._watching.polled:
-                self.started.set()
-            else:
-                tasks.create_task(self._watch())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._hand_over_small(outlet))
+                for _ in range(2):
+                    tasks.create_task(self._hand_over_large(outlet))
+                tasks.create_task(self._scan(outlet))
+                tasks.create_task(self._look_again())
+                tasks.create_task(self._report())
+                if self._watching.polled:
+                    self.started.set()
+                else:
+                    tasks.create_task(self._watch())
+        finally:
+            self.threads.close()
 
     async def settle_anew(self, paths: Sequence[str]) -> None:
         """Files that were complete have changed since: they are to be complete again."""
         if paths:
             async with self._settling:
-                complete = await asyncio.to_thread(self._settle.found, paths)
+                complete = await self.threads.do(self._settle.found, paths)
             self._line_up(complete)
 
     # detect
@@ -94,7 +104,7 @@ class Reception:
         root, part = self._watching.origin.root, f"{self._chain} watch"
         while True:
             try:
-                watch = await asyncio.to_thread(Watch, self._watching.origin, asyncio.get_running_loop())
+                watch = await self.threads.do(Watch, self._watching.origin, asyncio.get_running_loop())
             except OSError as error:
                 self._around.health.degrade(part, f"{root}: {error.strerror}")
                 await asyncio.sleep(ROOT_EVERY)
@@ -103,19 +113,20 @@ class Reception:
             self.started.set()
             self._scans.put([root])
             try:
-                while await asyncio.to_thread(watch.sees_root):
+                while await self.threads.do(watch.sees_root):
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(ROOT_EVERY):
                             await watch.news()
                     await self._pass_on(watch.seen())
             finally:
-                await asyncio.to_thread(watch.close)
+                await self.threads.do(watch.close)
 
     async def _pass_on(self, seen: Seen) -> None:
         async with self._settling:
             closed = [path for path in seen.closed if self._can_be_told(path)]
-            complete = await asyncio.to_thread(self._settle.closed, closed)
+            complete = await self.threads.do(self._settle.closed, closed)
         self._line_up(complete)
+        await self._room()
         if seen.overflow:
             self._count("overflows")
         self._scans.put([self._watching.origin.root] if seen.overflow else seen.folders)
@@ -146,10 +157,11 @@ class Reception:
     async def _scan_below(self, folder: str, outlet: Outlet) -> None:
         origin, since = self._watching.origin, self._watching.since
         batches = scan(origin, self._around.clock.now(), below=folder, changed_since=since)
-        while (batch := await asyncio.to_thread(_next, batches)) is not None:
+        while (batch := await self.threads.do(_next, batches)) is not None:
             news = await outlet.news([sighting for sighting in batch if self._can_be_told(sighting.path)])
             await self.settle_anew([sighting.path for sighting in news])
-            await self._small.empty()
+            await self._small.room(1)
+            await self._large.room(LINED_UP)
 
     def _can_be_told(self, path: str) -> bool:
         """Whether a message can name path; if not, that is said, once."""
@@ -172,8 +184,9 @@ class Reception:
             await asyncio.sleep(0.5 if wait is None else min(0.5, max(0.01, wait)))
             if self._settle.next_due() == 0:
                 async with self._settling:
-                    complete = await asyncio.to_thread(self._settle.due)
+                    complete = await self.threads.do(self._settle.due)
                 self._line_up(complete)
+                await self._room()
 
     def _line_up(self, complete: Iterable[Sighting]) -> None:
         for sighting in complete:
@@ -182,6 +195,11 @@ class Reception:
             self._lined_up.add(_version(sighting))
             self._around.story.tell(Step.SETTLED, sighting.path, self._chain, size=sighting.size)
             (self._large if sighting.size > LARGE else self._small).put([sighting])
+
+    async def _room(self) -> None:
+        """Hold back while the outlet is far behind (a journal that can't be written, a slow disk)."""
+        await self._small.room(LINED_UP)
+        await self._large.room(LINED_UP)
 
     # the outlet
 

@@ -13,7 +13,7 @@ from tranship.delivery import Delivery, Outcome
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.journal import Deletion, ServerBook, Transfer
-from tranship.lanes import Lanes
+from tranship.lanes import Lanes, Threads
 from tranship.steps.acknowledge import acknowledged
 from tranship.steps.replay import Replay
 from tranship.steps.request import (
@@ -36,6 +36,15 @@ PROGRESS_EVERY = 1.0
 
 INFO_MOST = 2256
 """Names in the answer to an `info` request, at most: what peers are used to."""
+
+MOVERS = 256
+"""Threads that move, per chain: so many hosts that don't answer, times the transfers to each, hold up nobody else."""
+
+LINED_UP = 2_000
+"""Moves that wait per place; a request for more is put off."""
+
+OPEN = 50_000
+"""Requests that wait for their moves, per chain; one more is put off."""
 
 
 class Changed(Protocol):
@@ -130,6 +139,7 @@ class Requests:
         self._around = around
         self._changed = changed
         self._bring = bring
+        self.threads = Threads(f"{chain} move", MOVERS)
         self._replay = Replay(terms.topic, book)
         self._refused: Counter[tuple[str, str]] = Counter()
         self._flights: dict[tuple[Version, str], _Flight] = {}
@@ -145,13 +155,16 @@ class Requests:
         self._answerer = answerer
         self._flights.clear()
         self._open.clear()
-        async with asyncio.TaskGroup() as self._tasks:
-            tasks = self._tasks
-            self._lanes = Lanes(
-                tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: f.move.version.size
-            )
-            tasks.create_task(self._tell_progress())
-            tasks.create_task(self._answer())
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                tasks = self._tasks
+                self._lanes = Lanes(
+                    tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: f.move.version.size
+                )
+                tasks.create_task(self._tell_progress())
+                tasks.create_task(self._answer())
+        finally:
+            self.threads.close()
 
     async def drain(self) -> None:
         """Grant nothing new; wait until what was granted is moved and answered."""
@@ -186,6 +199,7 @@ class Requests:
         orders, refusals = await self._grant(questions)
         for refusal in refusals:
             self._refuse(refusal)
+        orders = [order for order in orders if not self._put_off(order)]
         again = [
             (self._chain, move.version.path, move.clean)
             for order in orders
@@ -199,6 +213,16 @@ class Requests:
         reached(Point.GRANTED)
         for order in orders:
             self._take_off(order, done)
+
+    def _put_off(self, order: Order) -> bool:
+        """Whether order is sent away for now, because too much waits already."""
+        behind = any(self._lanes.waiting(move.place.at("/")) >= LINED_UP for move in order.moves)
+        if behind or len(self._open) >= OPEN:
+            told = f"{order.moves[0].place}: too much waits already; ask again later"
+            self._answerer.answer(order.question, not_granted(order.question, Failure.TEMPORARY, told))
+            self._count("put off")
+            return True
+        return False
 
     def _take_off(self, order: Order, done: Mapping[tuple[str, str], Transfer]) -> None:
         open_ = _Open(order, 0)
@@ -241,7 +265,7 @@ class Requests:
             reached(Point.MOVING)
             keys[move.version, move.clean].moved += bytes_
 
-        outcomes = await asyncio.to_thread(self._delivery, [flight.own_move for flight in flights], count)
+        outcomes = await self.threads.do(self._delivery, [flight.own_move for flight in flights], count)
         reached(Point.MOVED)
         now = self._around.clock.now()
         moved = [outcome.move.version for outcome in outcomes if outcome.failure is None]

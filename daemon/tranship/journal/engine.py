@@ -7,6 +7,7 @@ tried again: nothing goes on as if it were written.
 """
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
@@ -77,6 +78,7 @@ class Journal:
     trouble: Trouble = field(default_factory=Trouble)
     _queue: "queue.SimpleQueue[_Entry[Any] | None]" = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
+    _closing: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def open(cls, path: Path, schema: Schema) -> "Journal":
@@ -99,7 +101,12 @@ class Journal:
         return journal
 
     async def do(self, act: Act[T]) -> T:
-        """Do act in the next group; return its result when it is on disk. Raises what act raises."""
+        """Do act in the next group; return its result when it is on disk. Raises what act raises.
+
+        Raises JournalError if the journal is closed, or is being closed and can't be written any more.
+        """
+        if self._closing.is_set():
+            raise self._closed()
         loop = asyncio.get_running_loop()
         entry = _Entry(act, loop, loop.create_future())
         self._queue.put(entry)
@@ -107,8 +114,12 @@ class Journal:
         return result
 
     def close(self) -> None:
-        """Write what waits and close the file."""
+        """Write what waits and close the file. What can't be written then is given up: `trouble` says why.
+
+        Whoever waits for that gets a JournalError.
+        """
         if self._thread is not None:
+            self._closing.set()
             self._queue.put(None)
             self._thread.join()
             self._thread = None
@@ -132,6 +143,14 @@ class Journal:
             if group:
                 self._commit(connection, group)
         connection.close()
+        with contextlib.suppress(queue.Empty):
+            while (late := self._queue.get_nowait()) is not None:
+                _hand_over([late], [self._closed()])
+
+    def _closed(self) -> JournalError:
+        return JournalError(
+            f"{self.path}: is closed; what was to be written is found again at the next start"
+        )
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Entry[Any]]) -> None:
         tries = 0
@@ -142,7 +161,10 @@ class Journal:
                 # Full disk, I/O error, somebody's lock, damage: nothing of the group is written, and it is done again.
                 self.trouble.since = self.trouble.since or time.time()
                 self.trouble.reason = f"{self.path}: {error}; {_advice(error)}"
-                time.sleep(_WAITS[min(tries, len(_WAITS) - 1)])
+                if self._closing.is_set():
+                    results = [JournalError(self.trouble.reason)] * len(group)
+                    break
+                self._closing.wait(_WAITS[min(tries, len(_WAITS) - 1)])
                 tries += 1
             else:
                 self.trouble.reason, self.trouble.since = "", 0.0

@@ -111,6 +111,7 @@ class _Chain:
                 tasks.create_task(self._make_known(publisher))
         finally:
             publisher.close()
+            self._arrival.threads.close()
 
     async def drain(self) -> None:
         """Ask for nothing new; wait until what was asked for is answered and published."""

@@ -106,6 +106,7 @@ class _Chain:
             self._voice.publisher,
             around.clock,
             around.story,
+            self._reception.threads.do,
         )
 
     async def _sweep(self) -> None:
@@ -115,7 +116,7 @@ class _Chain:
             # Credentials are not in the journal: what can't be reached without them is swept by the redo, whose
             # temporary file has the same name.
             with contextlib.suppress(MoverError):
-                await asyncio.to_thread(self._delivery.sweep, Place.parse(folder))
+                await self._requests.threads.do(self._delivery.sweep, Place.parse(folder))
 
 
 @dataclass(frozen=True, slots=True)

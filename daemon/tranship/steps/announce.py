@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tranship.core.blocking import Blocking
 from tranship.core.clock import Clock
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
@@ -61,6 +62,7 @@ class Announce:
     publisher: Publisher
     clock: Clock
     story: Story
+    blocking: Blocking = asyncio.to_thread
 
     async def news(self, sightings: Sequence[Sighting]) -> list[Sighting]:
         """Those of sightings that were not announced as they are; each path once."""
@@ -73,7 +75,7 @@ class Announce:
         Returns how many were announced, and the paths of those that changed in the meantime (to be settled anew).
         """
         begun = self.clock.monotonic()
-        found = await asyncio.to_thread(_versions, await self.news(complete), self.checksum)
+        found = await self.blocking(_versions, await self.news(complete), self.checksum)
         known, changed, unreadable = found
         for path, reason in unreadable:  # the next scan comes back to it
             self.story.tell(Step.FAILED, path, self.wording.chain, reason=reason)

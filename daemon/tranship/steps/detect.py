@@ -28,6 +28,8 @@ from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 
 _SCAN_BATCH = 1000
+_MOST_SEEN = 100_000
+"""Events that wait to be looked at; what comes beyond is found by a scan."""
 _OVERFLOW_LOGGERS = ("watchdog.observers.inotify_c", "watchdog.observers.inotify")
 
 
@@ -95,7 +97,11 @@ class Watch:
         """Something happened at path."""
         if not path.startswith(self._prefix):
             return  # moved out, or away
-        (self._folders if folder else self._closed).append(path)
+        seen = self._folders if folder else self._closed
+        if len(seen) < _MOST_SEEN:
+            seen.append(path)
+        else:
+            self._overflow = True
         self._wake()
 
     def _overflown(self) -> None:
