@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 import botocore.session
@@ -101,6 +101,8 @@ class S3Options(MoverOptions):
 
     Without `key`, `profile` and `anon`, the credentials are found as boto3 does: environment, ~/.aws, role.
     """
+
+    holders: ClassVar[frozenset[str]] = frozenset({"client_kwargs"})
 
     key: str | None = Field(default=None, description="The access key's id; or the user of the URL.")
     secret: SecretStr | None = Field(

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from tranship_movers.errors import Misconfigured
-from tranship_movers.units import Duration, Rate, duration
-
-M = TypeVar("M", bound=BaseModel)
+from tranship_movers.units import Duration, Patience, Rate, duration
 
 
 class MoverOptions(BaseModel):
@@ -23,7 +21,10 @@ class MoverOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    timeout: Duration = Field(
+    holders: ClassVar[frozenset[str]] = frozenset()
+    """Keys that are no options themselves, but hold some (s3fs' `client_kwargs`)."""
+
+    timeout: Patience = Field(
         default=duration("30 s"), description="A connection is given up after this long without progress."
     )
     connection_uptime: Duration = Field(
@@ -44,6 +45,9 @@ class MoverOptions(BaseModel):
     )
 
 
+M = TypeVar("M", bound=MoverOptions)
+
+
 def options_of(model: type[M], mapping: Mapping[str, object], where: str = "") -> M:
     """The options that mapping means.
 
@@ -57,9 +61,10 @@ def options_of(model: type[M], mapping: Mapping[str, object], where: str = "") -
         raise Misconfigured("; ".join(told), where=where) from None
 
 
-def keys_of(model: type[BaseModel]) -> frozenset[str]:
-    """Every key that model understands, aliases too."""
-    return frozenset(key for name, field in model.model_fields.items() for key in (name, *_aliases(field)))
+def keys_of(model: type[MoverOptions]) -> frozenset[str]:
+    """Every key that model understands, aliases and holders too."""
+    named = frozenset(key for name, field in model.model_fields.items() for key in (name, *_aliases(field)))
+    return named | model.holders
 
 
 def _aliases(field: FieldInfo) -> list[str]:
@@ -69,7 +74,7 @@ def _aliases(field: FieldInfo) -> list[str]:
     return [alias] if isinstance(alias, str) else []
 
 
-def _told(model: type[BaseModel], detail: ErrorDetails) -> str:
+def _told(model: type[MoverOptions], detail: ErrorDetails) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] != "extra_forbidden":
         reason = detail["msg"].removeprefix("Value error, ")

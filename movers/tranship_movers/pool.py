@@ -12,6 +12,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from pydantic import Secret
+
 from tranship_movers.contract import Mover
 from tranship_movers.errors import Busy, Misconfigured, MoverError, TimedOut, Unreachable
 from tranship_movers.options import MoverOptions
@@ -277,6 +279,8 @@ def _hashable(value: object) -> Hashable:
     """Options as something that can be a key: equal where they are equal."""
     if isinstance(value, MoverOptions):
         return type(value), tuple(_hashable(part) for part in value.__dict__.values())
+    if isinstance(value, Secret):  # it says that it is hashable, and is not if it holds a table
+        return Secret(_hashable(value.get_secret_value()))
     if isinstance(value, Mapping):
         return frozenset((key, _hashable(part)) for key, part in value.items())
     if isinstance(value, list | tuple | set | frozenset):

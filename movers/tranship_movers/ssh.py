@@ -42,7 +42,7 @@ from tranship_movers.errors import (
 )
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
-from tranship_movers.units import Duration
+from tranship_movers.units import Patience
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -72,7 +72,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_worded)]
 class SshOptions(MoverOptions):
     """What everything that goes over SSH can be told."""
 
-    connect_timeout: Duration | None = Field(
+    connect_timeout: Patience | None = Field(
         default=None,
         validation_alias=AliasChoices("connect_timeout", "ssh_connection_timeout"),
         description="Connecting and logging in may take so long together; as `timeout`, if not given.",

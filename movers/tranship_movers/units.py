@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ByteSize
 
-__all__ = ["ByteSize", "Duration", "Rate", "byte_rate", "duration"]
+__all__ = ["ByteSize", "Duration", "Patience", "Rate", "byte_rate", "duration", "patience"]
 
 _UNITS = {
     "": 1.0,
@@ -32,6 +32,14 @@ def duration(value: object) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def patience(value: object) -> timedelta:
+    """A duration as `duration` reads it, but not 0: nothing can be done in no time. Raises ValueError."""
+    read = duration(value)
+    if not read:
+        raise ValueError(f"{value!r} is no time to wait: it must be longer than 0 s")
+    return read
+
+
 def byte_rate(value: object) -> object:
     """What `ByteSize` reads, of a rate written with its "/s": "10 MiB/s" -> "10 MiB"."""
     return re.sub(r"\s*/\s*s(ec(ond)?)?\s*$", "", value) if isinstance(value, str) else value
@@ -39,6 +47,9 @@ def byte_rate(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 """A timedelta, written "30 s", "5 min", "200 ms", "2 h", "1 d", or as a plain number of seconds."""
+
+Patience = Annotated[timedelta, BeforeValidator(patience)]
+"""A duration that something may take: longer than 0 s."""
 
 Rate = Annotated[ByteSize, BeforeValidator(byte_rate)]
 """Bytes per second, written "10 MiB/s", "10 MiB", or as a plain number."""

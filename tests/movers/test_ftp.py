@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import shutil
 import socket
 import threading
@@ -10,18 +9,18 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from servers import ftp
-from servers.ftp import PASSWORD, USER, Ftp
-from servers.proxy import Fault, Kind, Proxy, Route
+from servers.ftp import PASSWORD, USER, Ftp, Script, scripting
+from servers.proxy import Fault, Proxy, Route
 from tranship_movers.checks import CHECKS, Check, Ground
 from tranship_movers.contract import Facts, Powers
 from tranship_movers.errors import (
@@ -41,7 +40,7 @@ from tranship_movers.errors import (
 )
 from tranship_movers.ftp import FtpMover, FtpOptions, _facts_of_ls
 from tranship_movers.place import Place
-from tranship_movers.transfer import download, new_token, sweep, upload
+from tranship_movers.transfer import upload
 
 
 def place_of(server: Ftp) -> Place:
@@ -143,18 +142,10 @@ def test_powers_are_those_of_the_server(server: Ftp, tmp_path: Path) -> None:
 # A server that can be told what to answer -------------------------------------------------------------------
 
 
-@dataclass
-class Script:
-    """What the server answers to a command instead of doing it, or instead of what it would have answered."""
-
-    answers: dict[str, str]
-    heard: list[str]
-
-
 @pytest.fixture(scope="module")
 def scripted() -> Iterator[tuple[Ftp, Script]]:
     script = Script({}, [])
-    with ftp.pyftpd(**_scripted(script)) as running:
+    with ftp.pyftpd(**scripting(script)) as running:
         yield running, script
 
 
@@ -166,27 +157,6 @@ def told(scripted: tuple[Ftp, Script]) -> tuple[Ftp, Script]:
     shutil.rmtree(running.folder)
     running.folder.mkdir()
     return scripted
-
-
-def _scripted(script: Script) -> dict[str, Any]:
-    with ftp.python_311():
-        from pyftpdlib.handlers import FTPHandler
-
-    def pre_process_command(self: Any, line: str, cmd: str, arg: str) -> None:
-        script.heard.append(cmd)
-        if cmd in script.answers:
-            self.respond(script.answers[cmd])
-        else:
-            FTPHandler.pre_process_command(self, line, cmd, arg)
-
-    def respond(self: Any, resp: str, *args: Any, **more: Any) -> None:
-        answer = next((answer for begin, answer in script.answers.items() if resp.startswith(begin)), resp)
-        if answer == "hang up":
-            self.close()
-        elif answer != "silence":
-            FTPHandler.respond(self, answer, *args, **more)
-
-    return {"pre_process_command": pre_process_command, "respond": respond}
 
 
 def _put(mover: FtpMover, local: Path) -> None:
@@ -331,7 +301,7 @@ def test_after_a_lost_last_reply_the_size_decides(
 @pytest.mark.parametrize("loss", ["hang up", "silence"])
 def test_a_lost_last_reply_of_a_file_that_is_too_short_is_no_success(tmp_path: Path, loss: str) -> None:
     script = Script({"226": loss}, [])
-    settings = _scripted(script)
+    settings = scripting(script)
 
     def respond(self: Any, resp: str, *args: Any, **more: Any) -> None:
         if resp.startswith("226"):
@@ -422,86 +392,6 @@ def test_connecting_to_a_black_hole_ends() -> None:
         with pytest.raises(TimedOut):
             FtpMover(place, FtpOptions.model_validate({"timeout": "0.3 s"}))
         assert time.monotonic() - began < 2
-
-
-# Faults -----------------------------------------------------------------------------------------------------
-
-KINDS = [kind for kind in get_args(Kind) if kind not in ("none", "drip")]
-
-
-@pytest.mark.parametrize(
-    "worker", [*range(4), *(pytest.param(n, marks=pytest.mark.soak) for n in range(4, 100))]
-)
-def test_no_fault_ends_in_a_success_that_is_none(worker: int, tmp_path: Path) -> None:
-    """Ten faults each, at random bytes of the control or the data connections; every other worker with TLS."""
-    draw = random.Random(worker)
-    with _between("explicit" if worker % 2 else "off") as (server, control, data):
-        old = b"old" * 1000
-        for number in range(10):
-            name = f"/folder {number}/file.dat"
-            local = tmp_path / "local"
-            local.write_bytes(draw.randbytes(draw.choice((5, 40_000, 2_000_000))))
-            with closing(connect(server)) as mover:
-                mover.make_folders(f"/folder {number}")
-                (tmp_path / "old").write_bytes(old)
-                upload(mover, tmp_path / "old", name)
-            broken = draw.choice((control, data))
-            reach = 600 if broken is control else local.stat().st_size
-            broken.fault = Fault(
-                draw.choice(KINDS), draw.randrange(reach), draw.choice(("up", "down")), seconds=0.1
-            )
-            began = time.monotonic()
-            place = replace(place_of(server), host="127.0.0.2", port=control.port)
-            success = _tried(server, place, name, local, draw.choice(("up", "up", "down")))
-            assert time.monotonic() - began < 8, f"{broken.fault} took too long"
-            broken.fault = Fault()
-            there = _swept(server, f"/folder {number}")
-            assert there.keys() == {"file.dat"}, broken.fault
-            assert there["file.dat"] in ((local.read_bytes(),) if success else (old, local.read_bytes()))
-        assert control.accepted >= 10
-        assert data.accepted, "the data did not go through the proxy"
-
-
-@contextmanager
-def _between(tls: ftp.Tls) -> Iterator[tuple[Ftp, Proxy, Proxy]]:
-    """A server at 127.0.0.1, and at 127.0.0.2 proxies for its control port and its data ports."""
-    ports = _free_ports(12)
-    with ExitStack() as stack:
-        server = stack.enter_context(ftp.pyftpd(tls, passive_ports=ports))
-        control = stack.enter_context(Proxy(Route(("127.0.0.1", server.port), ("127.0.0.2", 0))))
-        data = stack.enter_context(
-            Proxy(*(Route(("127.0.0.1", port), ("127.0.0.2", port)) for port in ports))
-        )
-        yield server, control, data
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different ports that are free at all addresses."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("0.0.0.0", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
-
-
-def _tried(server: Ftp, place: Place, name: str, local: Path, way: str) -> bool:
-    """Whether an upload (or a download of what is there) through the faults says that it worked."""
-    try:
-        with closing(connect(server, place, timeout="0.6 s")) as mover:
-            if way == "up":
-                upload(mover, local, name, token=new_token())
-                return True
-            download(mover, name, local.with_name("got"))
-            assert local.with_name("got").read_bytes() == b"old" * 1000
-    except Temporary:
-        pass
-    return False
-
-
-def _swept(server: Ftp, folder: str) -> dict[str, bytes]:
-    """What is in folder after a sweep, over a line without faults."""
-    with closing(connect(server)) as mover:
-        sweep(mover, folder)
-    where = server.folder / folder.strip("/")
-    return {name: (where / name).read_bytes() for name in os.listdir(where)}
 
 
 # Side by side -----------------------------------------------------------------------------------------------
@@ -750,7 +640,7 @@ def test_a_passive_address_of_another_host_is_not_believed(tmp_path: Path) -> No
 def test_active_data_connections(tls: ftp.Tls, tmp_path: Path) -> None:
     (local := tmp_path / "local").write_bytes(os.urandom(500_000))
     script = Script({}, [])
-    settings = _scripted(script) if tls == "off" else {}
+    settings = scripting(script) if tls == "off" else {}
     with (
         ftp.pyftpd(tls, **settings) as server,
         closing(connect(server, data_connection="active")) as mover,

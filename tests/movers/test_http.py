@@ -128,25 +128,6 @@ def test_a_cut_download_goes_on_where_it_was(kind: str, server: Dav, tmp_path: P
         assert proxy.accepted == 2
 
 
-def test_no_fault_ends_in_a_success_that_is_none(server: Dav, tmp_path: Path) -> None:
-    draw, succeeded = random.Random(7), 0
-    with Proxy(Route(("127.0.0.1", server.port))) as proxy:
-        for number, kind in enumerate(["reset", "cut", "stall", "black hole", "short"] * 3):
-            at = draw.randrange(200_400 if kind != "short" else 300)
-            proxy.fault = Fault(kind, at, "down" if number % 3 else "up", seconds=0.1)  # type: ignore[arg-type]
-            began = time.monotonic()
-            try:
-                with closing(connect(proxy.port, timeout="400 ms", resumes=0)) as mover:
-                    mover.get("/data.bin", tmp_path / "got")
-                assert (tmp_path / "got").read_bytes() == CONTENT, f"{proxy.fault} gave success"
-                succeeded += 1
-            except (Unreachable, TimedOut) as error:
-                told = f"{error!r} {error} {error.__cause__!r}"
-                assert PASSWORD not in told
-            assert time.monotonic() - began < 3, f"{proxy.fault} went past the deadline"
-    assert 0 < succeeded < 15
-
-
 def test_over_tls_the_host_must_prove_itself(tmp_path: Path) -> None:
     with dav.wsgidav_tls() as server:
         (server.folder / "data.bin").write_bytes(CONTENT)

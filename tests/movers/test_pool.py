@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, Secret
 
 from tranship_movers.contract import Mover
 from tranship_movers.errors import Busy, Misconfigured, MoverError, Permanent, TimedOut, Unreachable
@@ -295,6 +295,7 @@ def test_a_bandwidth_is_shared_by_all_connections_of_a_place(pool: Pool, place: 
 def test_options_with_tables_in_them_are_told_apart(place: Place) -> None:
     class Tabled(MoverOptions):
         table: dict[str, dict[str, list[int]]] = Field(default_factory=dict)
+        secret: Secret[dict[str, list[int]]] = Secret({})
 
     made: list[MoverOptions] = []
 
@@ -304,9 +305,10 @@ def test_options_with_tables_in_them_are_told_apart(place: Place) -> None:
 
     pool = Pool(connect)
     for table in ({"a": {"b": [1]}}, {"a": {"b": [2]}}, {"a": {"b": [1]}}):
-        with pool.lend(place, Tabled(table=table)):
-            pass
-    assert len(made) == 2
+        for secret in ({"c": [3]}, {"c": [4]}):
+            with pool.lend(place, Tabled(table=table, secret=Secret(secret))):
+                pass
+    assert len(made) == 4
 
 
 def test_a_closed_pool_closes_and_lends_no_more(place: Place) -> None:

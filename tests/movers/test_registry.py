@@ -73,6 +73,19 @@ def test_a_wrong_key_names_itself_the_place_and_the_nearest_key() -> None:
     assert "file:///x" in told
 
 
+@pytest.mark.parametrize("option", ["timeout", "connect_timeout"])
+def test_a_deadline_that_is_over_before_it_begins_is_refused(option: str) -> None:
+    with pytest.raises(Misconfigured, match=f"option `{option}`.*longer than 0 s"):
+        options_for(Place.parse("sftp://h/"), {option: 0})
+
+
+def test_every_key_that_an_option_may_stand_in_is_known() -> None:
+    """Who filters options by their keys (a chain with several movers does) loses none."""
+    assert "client_kwargs" in keys_of(mover_class("s3").options)
+    with pytest.raises(Misconfigured, match="nearest is `client_kwargs`"):
+        options_for(Place.parse("s3://b/"), {"client_kwarg": {}})
+
+
 def test_options_have_the_aliases_of_trollmoves() -> None:
     assert options_of(SampleOptions, {"ssh_key_filename": "k"}).key_file == "k"
     assert options_of(SampleOptions, {"key_file": "k"}).key_file == "k"

@@ -487,31 +487,6 @@ def test_a_line_that_swallows_everything_is_given_up_in_time(
         assert time.monotonic() - begun < 1
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_no_fault_ends_in_a_success_that_is_none(seaweed: S3, tmp_path: Path, seed: int) -> None:
-    draw = random.Random(seed)
-    size = draw.choice([0, 10_000, 400_000, 6 * MIB])
-    fault = Fault(
-        draw.choice(["reset", "cut", "stall", "short", "black hole"]),
-        at=draw.randrange(1, size + 2_000),
-        direction=draw.choice(["up", "up", "down"]),
-        seconds=0.1,
-    )
-    source, name = written(tmp_path / "source", size), f"/faults/{seed}.dat"
-    with Proxy(Route(("127.0.0.1", seaweed.port))) as proxy:
-        line = mover(seaweed, port=proxy.port, timeout="1 s")
-        proxy.fault = fault
-        proxy.reset_all()
-        try:
-            upload(line, source, name)
-        except Temporary:
-            facts = mover(seaweed).stat(name)
-            assert facts is None or facts.size == size
-        else:
-            mover(seaweed).get(name, tmp_path / "back")
-            assert (tmp_path / "back").read_bytes() == source.read_bytes()
-
-
 def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     (port,) = s3.free_ports(1)
     begun = time.monotonic()

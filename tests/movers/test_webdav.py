@@ -2,9 +2,8 @@
 
 import os
 import random
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from pydantic import SecretStr
 
 from servers import dav
 from servers.dav import PASSWORD, USER, Dav
-from servers.proxy import Fault, Proxy, Route
+from servers.proxy import Proxy, Route
 from servers.scripted import HANG_UP, SILENCE, Heard, Scripted, reply
 from tranship_movers.checks import CHECKS, ODD_NAMES, Check, Ground
 from tranship_movers.errors import (
@@ -30,7 +29,7 @@ from tranship_movers.errors import (
     Unreachable,
 )
 from tranship_movers.place import Place
-from tranship_movers.transfer import is_part, sweep, upload
+from tranship_movers.transfer import upload
 from tranship_movers.webdav import WebdavMover, WebdavOptions, entries_of
 
 Write = Callable[[str, bytes], Path]
@@ -446,60 +445,7 @@ def test_a_property_counts_only_if_it_was_found() -> None:
     assert [each.exists for each in entries_of([multistatus(gone)])] == [False]
 
 
-# Broken lines
-
-
-KINDS = ("reset", "cut", "short", "stall", "reset", "black hole", "drip", "cut")
-
-
-def faults(seed: int, count: int, size: int) -> Iterator[Fault]:
-    draw = random.Random(seed)
-    for number in range(count):
-        at, way = draw.randrange(size + 2000), draw.choice(["up", "up", "down"])
-        yield Fault(KINDS[number % len(KINDS)], at if way == "up" else at % 1500, way, seconds=0.1)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("kind", ["wsgidav", "rclone", "nginx", "apache"])
-def test_no_fault_ends_in_a_success_that_is_none(
-    kind: str, request: pytest.FixtureRequest, write: Write, caplog: pytest.LogCaptureFixture
-) -> None:
-    server: Dav = request.getfixturevalue(kind)
-    known = (
-        {"server": "nginx"} if kind == "nginx" else {}
-    )  # its listing hides names with a dot from the sweep
-    folder = server.folder / "faulty"
-    with closing(connect(server.port)) as direct, Proxy(Route(("127.0.0.1", server.port))) as proxy:
-        direct.make_folders("/faulty")
-        succeeded, told = 0, ""
-        for number, fault in enumerate(faults(seed=len(kind), count=12, size=40_000)):
-            content = random.Random(number).randbytes(40_000)
-            source = write("faulty", content)
-            proxy.fault, began = fault, time.monotonic()
-            try:
-                with closing(connect(proxy.port, timeout="400 ms", **known)) as mover:
-                    upload(mover, source, f"/faulty/{number}.dat")
-                assert (folder / f"{number}.dat").read_bytes() == content, f"{fault} gave success"
-                succeeded += 1
-            except Temporary as error:
-                told += f"{error!r} {error} {error.__cause__!r}\n"
-            assert time.monotonic() - began < 5, f"{fault} went past the deadline"
-            if (folder / f"{number}.dat").exists():
-                assert (folder / f"{number}.dat").read_bytes() == content, f"{fault} left a torn file"
-        assert 0 < succeeded < 12
-    with closing(connect(server.port)) as direct:
-        assert swept(direct, folder), f"{os.listdir(folder)}"
-    assert PASSWORD not in caplog.text + told
-
-
-def swept(mover: WebdavMover, folder: Path) -> bool:
-    """Whether no temporary is left, once the server has noticed that its clients are gone."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with suppress(Temporary):  # rclone can't list what vanishes meanwhile
-            sweep(mover, "/faulty")
-        if not any(is_part(name) for name in os.listdir(folder)):
-            return True
-    return False
+# Large files
 
 
 @pytest.mark.soak

@@ -6,7 +6,9 @@ installing, into a cache folder (`python -m tests.servers.ftp` does it; TRANSHIP
 needed, and then an absence is a failure instead of a skip).
 """
 
+import errno
 import grp
+import io
 import logging
 import os
 import pwd
@@ -20,7 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +83,52 @@ def pyftpd(tls: Tls = "off", **settings: Any) -> Iterator[Ftp]:
         finally:
             stop.set()
             thread.join(START_SECONDS)
+
+
+@dataclass
+class Script:
+    """What a pyftpd answers to a command instead of doing it, or instead of what it would have answered.
+
+    A key is a command, or the beginning of an answer. `full`: there is no room for a single byte.
+    """
+
+    answers: dict[str, str] = field(default_factory=dict)
+    heard: list[str] = field(default_factory=list)
+    full: bool = False
+
+
+def scripting(script: Script) -> dict[str, Any]:
+    """The settings that let a pyftpd follow script."""
+    with python_311():
+        from pyftpdlib.filesystems import AbstractedFS
+        from pyftpdlib.handlers import FTPHandler
+
+    def pre_process_command(self: Any, line: str, cmd: str, arg: str) -> None:
+        script.heard.append(cmd)
+        if cmd in script.answers:
+            self.respond(script.answers[cmd])
+        else:
+            FTPHandler.pre_process_command(self, line, cmd, arg)
+
+    def respond(self: Any, resp: str, *args: Any, **more: Any) -> None:
+        answer = next((answer for begin, answer in script.answers.items() if resp.startswith(begin)), resp)
+        if answer == "hang up":
+            self.close()
+        elif answer != "silence":
+            FTPHandler.respond(self, answer, *args, **more)
+
+    def opened(self: Any, name: str, mode: str) -> Any:
+        return (_Full if script.full and "r" not in mode else open)(name, mode)
+
+    disk = type("Disk", (AbstractedFS,), {"open": opened})
+    return {"pre_process_command": pre_process_command, "respond": respond, "abstracted_fs": disk}
+
+
+class _Full(io.FileIO):
+    """A file on a full disk."""
+
+    def write(self, _: object, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @contextmanager

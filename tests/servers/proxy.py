@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 Address = tuple[str, int]
-Kind = Literal["none", "reset", "cut", "stall", "black hole", "drip", "short"]
+Kind = Literal["none", "reset", "cut", "stall", "black hole", "drip", "short", "answer"]
 
 DEADLINE_SECONDS = 10.0
 
@@ -35,12 +35,14 @@ class Fault:
     black hole  what comes in this direction is swallowed for ever; nobody is told
     drip        one byte at a time
     short       pieces of a few bytes, of random length
+    answer      `said` comes back, and then the end; what the server would have said is not heard (only with "up")
     """
 
     kind: Kind = "none"
     at: int = 0
     direction: Literal["up", "down"] = "up"
     seconds: float = 0.3
+    said: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class Proxy:
             except OSError:
                 for end in ends:
                     _reset(end)
+            except asyncio.CancelledError:
+                pass  # the proxy stops
             finally:
                 self._open -= ends
                 self._flows -= flows
@@ -206,6 +210,12 @@ class _Flow:
                 await self._in_pieces(rest, longest=1)
             case "short":
                 await self._in_pieces(rest, longest=700)
+            case "answer":
+                for end in ends - {self.writer}:
+                    end.write(self.fault.said)
+                self.writer.transport.abort()
+                while await self.reader.read(65536):
+                    pass
 
     async def _in_pieces(self, rest: bytes, longest: int) -> None:
         draw = random.Random(self.fault.at)

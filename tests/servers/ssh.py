@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,14 +159,39 @@ LogLevel VERBOSE"""
 
 def failing(**acts: Exception) -> type[asyncssh.SFTPServer]:
     """asyncssh's files, some of whose acts raise what is given."""
+    return moody(acts)
 
-    def raising(error: Exception) -> Any:
-        def act(*_: object, **__: object) -> None:
-            raise error
+
+FALLIBLE = (
+    "open",
+    "read",
+    "write",
+    "close",
+    "stat",
+    "fsetstat",
+    "setstat",
+    "rename",
+    "posix_rename",
+    "remove",
+    "mkdir",
+)
+
+
+def moody(acts: Mapping[str, Exception]) -> type[asyncssh.SFTPServer]:
+    """asyncssh's files; an act that stands in acts at the moment raises what stands there."""
+
+    def moody(name: str) -> Any:
+        able = getattr(asyncssh.SFTPServer, name)
+
+        def act(*told: object, **more: object) -> Any:
+            if name in acts:
+                raise acts[name]
+            return able(*told, **more)
 
         return act
 
-    return type("Failing", (asyncssh.SFTPServer,), {name: raising(error) for name, error in acts.items()})
+    assert acts.keys() <= set(FALLIBLE)
+    return type("Moody", (asyncssh.SFTPServer,), {name: moody(name) for name in FALLIBLE})
 
 
 @contextmanager
