@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from tranship.core.values import Version
-from tranship.steps.request import Failure, Move
-from tranship_movers.errors import Fatal, MoverError, NoSpace, Permanent, SourceChanged, SourceGone, Temporary
+from tranship.steps.request import Fault, Move, fault_of
+from tranship_movers.errors import MoverError, SourceChanged, SourceGone
 from tranship_movers.options import MoverOptions, keys_of
 from tranship_movers.place import Place
 from tranship_movers.pool import Pool
@@ -26,8 +26,7 @@ class Outcome:
     landed: str = ""
     seconds: float = 0.0
     how: str = ""
-    failure: Failure | None = None
-    reason: str = ""
+    fault: Fault | None = None
     changed: bool = False
     """Whether the source is not what was announced (any more): it is to be settled and announced anew."""
 
@@ -96,20 +95,7 @@ class Delivery:
 
 def _failed(move: Move, error: MoverError) -> Outcome:
     changed = isinstance(error, SourceChanged | SourceGone)
-    return Outcome(move, failure=_failure(error), reason=str(error), changed=changed)
-
-
-def _failure(error: MoverError) -> Failure:
-    match error:
-        case SourceChanged():
-            return Failure.SUPERSEDED  # the new version is announced as soon as it is complete
-        case NoSpace() | Temporary():
-            return Failure.TEMPORARY
-        case Permanent():
-            return Failure.PERMANENT
-        case Fatal():
-            return Failure.FATAL
-    return Failure.TEMPORARY
+    return Outcome(move, fault=fault_of(error), changed=changed)
 
 
 def _mark(move: Move) -> str:

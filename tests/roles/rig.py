@@ -85,15 +85,18 @@ class Running:
         """End it as a crash would: nothing is finished."""
         self.work.cancel()
         await asyncio.wait([self.work])
-        self.bus.close()
-        await asyncio.to_thread(self.journal.close)
+        await self._leave()
 
     async def stop(self, deadline: float = DEADLINE) -> None:
         """Drain, as SIGTERM would."""
         async with asyncio.timeout(deadline):
             await self.role.drain()
             await self.work
+        await self._leave()
+
+    async def _leave(self) -> None:
         self.bus.close()
+        await asyncio.to_thread(self.role._around.pool.close)
         await asyncio.to_thread(self.journal.close)
 
 

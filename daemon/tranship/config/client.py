@@ -24,6 +24,7 @@ from tranship.config.kinds import (
     refuse,
 )
 from tranship.config.patterns import Destination
+from tranship.config.retry import Retry
 from tranship.config.values import Login, metadata
 
 Replacements = Annotated[
@@ -94,6 +95,9 @@ class ClientChain(Options):
         default={},
         description="Items of the outgoing message, as far as it has them, to be replaced: by a value, or by "
         "a table of old and new ones.",
+    )
+    retry: Retry = Field(
+        default=None, description="When a delivery that failed is tried again, and a paused place probed."
     )
     in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
 

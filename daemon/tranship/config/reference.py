@@ -17,6 +17,7 @@ from tranship.config.findings import listed
 from tranship.config.judge import marks
 from tranship.config.kinds import Default, Wanted
 from tranship.config.legacy import CLIENT, SERVER, Old
+from tranship.config.retry import RetryOptions
 from tranship.config.server import ServerChain, ServerConfig
 from tranship_movers.options import MoverOptions
 from tranship_movers.registry import known_schemes, mover_class
@@ -36,6 +37,8 @@ def page() -> str:
         _table(ClientConfig),
         "### Each chain of a client",
         _table(ClientChain),
+        "## Trying again: `retry`",
+        _table(RetryOptions),
         "## Sockets: `publish` and `request`",
         _SOCKETS,
         _table(Socket),

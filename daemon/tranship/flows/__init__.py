@@ -4,6 +4,8 @@ Reception   detect -> settle -> an outlet (announce)
 Requests    request -> move + verify -> answer, and the other questions that a server is asked
 Hearing     hear -> what is news; what was missed is asked for again (replay)
 Asking      ask for what is owed, new files first; take in the answers
+Pausing     places that fail: what is owed there waits, is probed, goes on
+Obeying     what operators order by other processes
 Arrival     verify -> acknowledge -> publish
 Courier     move what is owed, each destination in a lane of its own (for roles without requests)
 Outcomes    what becomes of jobs: delivered -> publish -> published; failed attempts

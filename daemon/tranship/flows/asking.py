@@ -19,14 +19,16 @@ from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival, Arrived, Asked, is_here
 from tranship.flows.outcomes import Failed
+from tranship.flows.pausing import Pausing
 from tranship.journal import ClientBook, Job, Source
 from tranship.lanes import IDLE, Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
 from tranship.steps.hear import Announcement
-from tranship.steps.request import read_reply, requests
+from tranship.steps.request import Failure, Reply, fault_of, read_reply, requests
 from tranship.wire.askers import Askers
 from tranship.wire.contract import Answer, Asker, BusError
 from tranship.wire.messages import Message, decode_whole
+from tranship_movers.errors import of_system
 from tranship_movers.place import Place
 
 LARGE = 4 << 20
@@ -63,6 +65,8 @@ class _Provider:
     fresh: Waiting[tuple[Job, Announcement]]
     room: asyncio.Event
     under_way: int = 0
+    again: int = 0
+    """How many of these have had their turn before."""
 
 
 class Asking:
@@ -77,6 +81,7 @@ class Asking:
         self._arrival = arrival
         self._book = book
         self._around = around
+        self._pausing = Pausing(chain, book, around, self.look)
         self._life = uuid.uuid4().hex[:8]
         self._count = 0
         self._draining = False
@@ -99,10 +104,12 @@ class Asking:
         self._taken.clear()
         self._mistrusted.clear()
         self._askers = Askers(self._around.bus, self._begin_to_collect)
+        await self._pausing.load()
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 listening.set()
                 self._tasks.create_task(self._report())
+                self._tasks.create_task(self._pausing.run(self._probe))
                 await self._request_due()
         finally:
             self._askers.close()
@@ -134,12 +141,24 @@ class Asking:
         """Something in the journal may be due."""
         self._due.set()
 
+    async def obey(self) -> None:
+        """Somebody has ordered that jobs be tried again, or dropped: it stands in the journal."""
+        for provider in self._providers.values():
+            if len(provider.fresh):
+                batch = await provider.fresh.take(1 << 30, 1 << 30)
+                owed = await self._book.owed([job.id for job, _ in batch])
+                provider.fresh.put([item for item in batch if item[0].id in owed])
+                self._done_with(job.id for job, _ in batch if job.id not in owed)
+        self._pausing.look()
+        self._due.set()
+
     async def ask_anew(self, addresses: set[str]) -> None:
         """A server has begun a new life: it knows nothing of the requests that its old one was given."""
         for ticket, asked in list(self._asked.items()):
             if asked.offer.request_address in addresses:
                 asked.asker.keep_waiting(ticket, 0.0)
         await self._book.hasten(self._chain, self._around.clock.now())
+        self._pausing.look()
         self._due.set()
 
     async def inquire(self, message: Message, address: str) -> Message | None:
@@ -187,7 +206,11 @@ class Asking:
                 del self._providers[address]
                 return
             for job, announcement in batch:
-                await self._ask(job, announcement.message, _own_offer(job))
+                if self._pausing.first_open(job, [job.own_offer]):
+                    await self._ask(job, announcement.message, job.own_offer)
+                else:  # another server may reach its place, or else it waits: as the journal has it
+                    self._done_with([job.id])
+                    self._due.set()
 
     async def _request_due(self) -> None:
         """Ask for what is owed and due, but for what is asked for already. New files have gone first."""
@@ -210,18 +233,29 @@ class Asking:
                         await self._due.wait()
 
     async def _ask_due(self, due: Sequence[Job]) -> int:
-        """Ask for those of due whose provider has room; how many these are."""
+        """Ask for those of due whose provider has room, and put by what waits for a place; how many these are."""
         count = 0
-        sources = await self._book.sources([job.id for job in due if job.attempts])
+        parked: list[tuple[Job, Source]] = []
+        sources = await self._book.sources([job.id for job in due if job.again or self._pausing])
         for job in due:
-            offers = [_own_offer(job), *sources.get(job.id, [])]
-            offer = offers[job.attempts % len(offers)]
-            free = not self._draining and not self._is_full(self._provider(offer.request_address))
-            if free and job.id not in self._taken:
+            offers = [job.own_offer, *sources.get(job.id, [])]
+            first = job.attempts % len(offers)
+            offer = self._pausing.first_open(job, offers[first:] + offers[:first])
+            if job.id in self._taken or self._draining:
+                continue
+            if offer is None:
+                parked.append((job, job.own_offer))
+            elif self._has_room(self._provider(offer.request_address), job):
                 self._taken.add(job.id)
                 count += 1
                 await self._ask(job, decode_whole(offer.frame), offer)
-        return count
+        await self._pausing.park(parked)
+        return count + len(parked)
+
+    async def _probe(self, job: Job, offer: Source) -> None:
+        if not self._draining and job.id not in self._taken:
+            self._taken.add(job.id)
+            await self._ask(job, decode_whole(offer.frame), offer)
 
     async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
         place = _place(job.new.destination)
@@ -230,7 +264,10 @@ class Asking:
             asker = self._askers.at(offer.request_address, many=offer.many)
         except OSError as error:
             told = f"{place}: can't make the folder: {error.strerror}"
-            await self._fail([Failed.temporarily(job, offer, told)])
+            fault = fault_of(of_system(error))
+            lasts = fault.failure is Failure.FATAL
+            reply = Reply(None, failure=fault.failure, reason=told, about=fault.about) if lasts else None
+            await self._fail([Failed(job, offer, reply) if reply else Failed.temporarily(job, offer, told)])
             return
         except BusError as error:
             await self._fail([Failed.temporarily(job, offer, str(error))])
@@ -243,7 +280,9 @@ class Asking:
         request = requests(announcement, job.new.destination, login, facts, extra)
         at = self._around.clock.now()
         self._asked[ticket] = Asked(job, announcement, place, offer, asker, at)
-        self._provider(offer.request_address).under_way += 1
+        provider = self._provider(offer.request_address)
+        provider.under_way += 1
+        provider.again += job.again
         self._arrival.say_under_way(request.public)
         reached(Point.PUSHED)
         asker.ask(request.private, ticket, terms.patience.total_seconds())
@@ -265,6 +304,13 @@ class Asking:
 
     def _is_full(self, provider: _Provider) -> bool:
         return provider.under_way >= self._terms.in_flight
+
+    def _has_room(self, provider: _Provider, job: Job) -> bool:
+        """Whether job can be asked for now. Retries leave a quarter of the window free, and go after new ones."""
+        most = self._terms.in_flight
+        kept_free = most // 4
+        may = not job.again or (provider.again < most - kept_free and not len(provider.fresh))
+        return may and not self._is_full(provider)
 
     def _provider(self, address: str) -> _Provider:
         provider = self._providers.get(address)
@@ -310,6 +356,8 @@ class Asking:
         if answer.message is not None and answer.message.type == "progress":
             asker.keep_waiting(answer.ticket, self._terms.patience.total_seconds())
             self._around.health.progress(f"{self._chain} publish", self._around.clock.monotonic(), done=0)
+            if answer.ticket in self._asked and answer.message.fields.get("bytes"):
+                self._pausing.goes_on(self._asked[answer.ticket].job)
             return None
         outcome = self._inquiries.get(answer.ticket)
         if outcome is not None and not outcome.done():
@@ -318,6 +366,7 @@ class Asking:
         if asked is not None:
             provider = self._providers[asked.offer.request_address]
             provider.under_way -= 1
+            provider.again -= asked.job.again
             provider.room.set()
             if self._left_over:
                 self._due.set()
@@ -330,7 +379,9 @@ class Asking:
             self._mistrusted.update(wrong)
             bad = [a.asked for a in arrived if a.asked.job.id in wrong]
             await self._fail([Failed.temporarily(a.job, a.offer, wrong[a.job.id]) for a in bad])
-        good = [a.asked.job.id for a in arrived if a.asked.job.id not in wrong]
+        well = [a.asked for a in arrived if a.asked.job.id not in wrong]
+        await self._pausing.arrived(well)
+        good = [asked.job.id for asked in well]
         self._mistrusted.difference_update(good)
         self._done_with(good)
         for sources in (await self._book.sources(good)).values():
@@ -338,7 +389,7 @@ class Asking:
                 self.acknowledge(source)
 
     async def _fail(self, failed: Sequence[Failed]) -> None:
-        await self._arrival.fail(failed)
+        await self._arrival.fail(await self._pausing.failed(failed))
         self._done_with(attempt.job.id for attempt in failed)
         self._due.set()
 
@@ -352,10 +403,6 @@ class Asking:
             await asyncio.sleep(1.0)
             waiting = len(self._taken)
             self._around.health.waiting(f"{self._chain} publish", waiting, self._around.clock.monotonic())
-
-
-def _own_offer(job: Job) -> Source:
-    return Source(job.new.request_address, job.new.many, job.new.frame)
 
 
 _place = lru_cache(maxsize=1024)(Place.parse)

@@ -18,6 +18,7 @@ from tranship.steps.acknowledge import acknowledged
 from tranship.steps.replay import Replay
 from tranship.steps.request import (
     Failure,
+    Fault,
     Grant,
     Move,
     Order,
@@ -193,8 +194,9 @@ class Requests:
 
     async def _push(self, questions: list[Question]) -> None:
         if self._draining:
+            draining = Fault(Failure.TEMPORARY, "shutting down")
             for question in questions:
-                self._answerer.answer(question, not_granted(question, Failure.TEMPORARY, "shutting down"))
+                self._answerer.answer(question, not_granted(question, draining))
             return
         orders, refusals = await self._grant(questions)
         for refusal in refusals:
@@ -219,7 +221,7 @@ class Requests:
         behind = any(self._lanes.waiting(move.place.at("/")) >= LINED_UP for move in order.moves)
         if behind or len(self._open) >= OPEN:
             told = f"{order.moves[0].place}: too much waits already; ask again later"
-            self._answerer.answer(order.question, not_granted(order.question, Failure.TEMPORARY, told))
+            self._answerer.answer(order.question, not_granted(order.question, Fault(Failure.TEMPORARY, told)))
             self._count("put off")
             return True
         return False
@@ -252,7 +254,7 @@ class Requests:
         try:
             flight.source = await bring(flight.move.version)
         except Lacking as lacking:
-            outcome = Outcome(flight.move, failure=lacking.failure, reason=lacking.reason)
+            outcome = Outcome(flight.move, fault=Fault(lacking.failure, lacking.reason))
             await self._book.moved([_transfer(self._chain, outcome, self._around.clock.now())])
             self._land(flight, outcome)
         else:
@@ -268,7 +270,7 @@ class Requests:
         outcomes = await self.threads.do(self._delivery, [flight.own_move for flight in flights], count)
         reached(Point.MOVED)
         now = self._around.clock.now()
-        moved = [outcome.move.version for outcome in outcomes if outcome.failure is None]
+        moved = [outcome.move.version for outcome in outcomes if outcome.fault is None]
         changed = [outcome.move.version.path for outcome in outcomes if outcome.changed]
         outcomes = [_as_announced(f, outcome) for f, outcome in zip(flights, outcomes, strict=True)]
         await self._book.moved(
@@ -283,15 +285,15 @@ class Requests:
     def _land(self, flight: _Flight, outcome: Outcome) -> None:
         version = flight.move.version
         del self._flights[version, flight.move.clean]
-        if outcome.failure is None:
+        if outcome.fault is None:
             ms = round(outcome.seconds * 1000, 1)
             self._tell(Step.MOVED, version, size=version.size, ms=ms, to=outcome.landed)
         else:
             to = flight.move.clean
-            self._tell(Step.FAILED, version, size=version.size, to=to, reason=outcome.reason)
+            self._tell(Step.FAILED, version, size=version.size, to=to, reason=outcome.fault.reason)
         for order in flight.orders:
-            if outcome.failure is not None:
-                order.failures.append((outcome.failure, outcome.reason))
+            if outcome.fault is not None:
+                order.faults.append(outcome.fault)
             open_ = self._open[id(order)]
             open_.left -= 1
             if not open_.left:
@@ -301,9 +303,8 @@ class Requests:
                     self._idle.set()
 
     def _reply(self, order: Order) -> None:
-        if order.failures:
-            failure, reason = order.failures[0]
-            self._answerer.answer(order.question, not_granted(order.question, failure, reason))
+        if order.faults:
+            self._answerer.answer(order.question, not_granted(order.question, order.faults[0]))
         else:
             self._answerer.answer(order.question, granted(order))
 
@@ -326,9 +327,8 @@ class Requests:
             before = moved
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._answerer.answer(
-            refusal.question, not_granted(refusal.question, refusal.failure, refusal.reason)
-        )
+        fault = Fault(refusal.failure, refusal.reason)
+        self._answerer.answer(refusal.question, not_granted(refusal.question, fault))
         if refusal.failure is Failure.SUPERSEDED:
             return
         self._count("refused")
@@ -379,14 +379,16 @@ class Requests:
 def _as_announced(flight: _Flight, outcome: Outcome) -> Outcome:
     """The outcome of what was announced: a copy that has changed here is brought anew, if it is asked for again."""
     copied = flight.source is not flight.move.version
-    failure = Failure.TEMPORARY if copied and outcome.changed else outcome.failure
-    return replace(outcome, move=flight.move, failure=failure)
+    fault = outcome.fault
+    if fault is not None and copied and outcome.changed:
+        fault = replace(fault, failure=Failure.TEMPORARY)
+    return replace(outcome, move=flight.move, fault=fault)
 
 
 def _transfer(chain: str, outcome: Outcome, now: float) -> Transfer:
-    state = "done" if outcome.failure is None else "failed"
-    move = outcome.move
-    return Transfer(chain, move.version, move.clean, state, outcome.reason, outcome.landed, now)
+    move, fault = outcome.move, outcome.fault
+    state, reason = ("done", "") if fault is None else ("failed", fault.reason)
+    return Transfer(chain, move.version, move.clean, state, reason, outcome.landed, now)
 
 
 def _when(time: float) -> str:

@@ -3,6 +3,8 @@
 from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
 from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.engine import Journal, JournalError
+from tranship.journal.orders import OrderBook, Ordered
+from tranship.journal.places import PlaceBook
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Deletion, Page, ServerBook, Told, Transfer
 
@@ -18,7 +20,10 @@ __all__ = [
     "Journal",
     "JournalError",
     "NewJob",
+    "OrderBook",
+    "Ordered",
     "Page",
+    "PlaceBook",
     "Retry",
     "ServerBook",
     "Source",

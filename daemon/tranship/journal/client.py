@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tranship.core.identity import apart
 from tranship.journal.engine import Journal, Schema, many
+from tranship.journal.orders import ORDERS, OrderBook
+from tranship.journal.places import PLACES, PlaceBook
 
 SCHEMA = Schema(
     "client",
@@ -32,6 +34,17 @@ CREATE TABLE cursors (
     PRIMARY KEY (chain, server, topic)) WITHOUT ROWID;
 CREATE TABLE firsts (
     chain TEXT NOT NULL, provider TEXT NOT NULL, started REAL NOT NULL, PRIMARY KEY (chain, provider)) WITHOUT ROWID
+""",
+        f"""
+ALTER TABLE jobs ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN parked TEXT NOT NULL DEFAULT '';
+UPDATE jobs SET again=1 WHERE attempts>0;
+DROP INDEX jobs_open;
+CREATE INDEX jobs_wanted ON jobs (chain, request_address, again, due, id) WHERE state='wanted' AND parked='';
+CREATE INDEX jobs_parked ON jobs (chain, parked, id) WHERE state='wanted' AND parked<>'';
+CREATE INDEX jobs_delivered ON jobs (chain, id) WHERE state='delivered';
+{PLACES};
+{ORDERS}
 """,
     ),
 )
@@ -71,11 +84,17 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery that is owed; attempts that have failed so far."""
+    """A delivery that is owed; attempts that have failed so far; again: it had its turn, and comes after new ones."""
 
     id: int
     new: NewJob
     attempts: int = 0
+    again: bool = False
+
+    @property
+    def own_offer(self) -> "Source":
+        """The offer that it was first heard from."""
+        return Source(self.new.request_address, self.new.many, self.new.frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +149,8 @@ class ClientBook:
         """Keep these records in journal."""
         self._do = journal.do
         self._trouble = journal.trouble
+        self.places = PlaceBook(journal)
+        self.orders = OrderBook(journal)
 
     @property
     def trouble(self) -> str:
@@ -177,21 +198,23 @@ class ClientBook:
     ) -> tuple[list[Job], float | None]:
         """Deliveries that are owed and due, new ones before retries; and when the next one will be due.
 
-        Not those of the request addresses that are busy. Nothing is ever put off by more than horizon (seconds):
-        what is due later still was put off before the clock was put back, and is due.
+        Not those of the request addresses that are busy, nor what waits for a paused place. Nothing is ever put
+        off by more than horizon (seconds): what is due later still was put off before the clock was put back, and
+        is due.
         """
 
         def act(db: sqlite3.Connection) -> tuple[list[Job], float | None]:
-            rows = db.execute(
-                f"SELECT {_JOB} FROM jobs WHERE chain=? AND state='wanted' AND (due<=? OR due>?)"
-                " AND request_address NOT IN (SELECT value FROM json_each(?))"
-                " ORDER BY attempts>0, due, id LIMIT ?",
-                (chain, now, now + horizon, json.dumps(list(busy)), limit),
-            ).fetchall()
-            following = db.execute(
-                "SELECT min(due) FROM jobs WHERE chain=? AND state='wanted' AND due>?", (chain, now)
-            ).fetchone()[0]
-            return [_job(row) for row in rows], following
+            jobs: list[Job] = []
+            following: list[float] = []
+            for address in _addresses(db, chain):
+                for again in (0, 1):
+                    key = (chain, address, again)
+                    if address not in busy:
+                        jobs += _due(db, key, now, now + horizon, limit)
+                    [(later,)] = db.execute(f"SELECT min(due) {_OPEN} AND due>?", (*key, now))
+                    following += [] if later is None else [later]
+            jobs.sort(key=lambda job: (job.again, job.new.due, job.id))
+            return jobs[:limit], min(following, default=None)
 
         return await self._do(act)
 
@@ -200,7 +223,7 @@ class ClientBook:
 
         def act(db: sqlite3.Connection) -> list[tuple[Job, bytes]]:
             rows = db.execute(
-                f"SELECT outgoing, {_JOB} FROM jobs WHERE chain=? AND state='delivered'", (chain,)
+                f"SELECT outgoing, {_JOB} FROM jobs WHERE chain=? AND state='delivered' ORDER BY id", (chain,)
             )
             return [(_job(row[1:]), row[0]) for row in rows]
 
@@ -211,7 +234,8 @@ class ClientBook:
         rows = [(d.outgoing, d.requested, d.delivered, d.job) for d in delivered]
         await self._do(
             many(
-                "UPDATE jobs SET state='delivered', reason='', outgoing=?, requested=?, delivered=? WHERE id=?",
+                "UPDATE jobs SET state='delivered', reason='', parked='', outgoing=?, requested=?, delivered=?"
+                " WHERE id=?",
                 rows,
             )
         )
@@ -228,7 +252,8 @@ class ClientBook:
             for retry in retries:
                 state = retry.state if retry.offer is None else _after(db, retry, retry.offer)
                 db.execute(
-                    "UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1 WHERE id=?",
+                    "UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1, again=1, parked=''"
+                    " WHERE id=? AND state NOT IN ('delivered', 'done', 'dropped')",
                     (state, retry.reason, retry.due, retry.job),
                 )
 
@@ -258,6 +283,24 @@ class ClientBook:
             )
         )
 
+    async def job(self, number: int) -> Job | None:
+        """The delivery of this id, as far as it is still owed."""
+
+        def act(db: sqlite3.Connection) -> Job | None:
+            row = db.execute(f"SELECT {_JOB} FROM jobs WHERE id=? AND state='wanted'", (number,)).fetchone()
+            return None if row is None else _job(row)
+
+        return await self._do(act)
+
+    async def owed(self, jobs: Sequence[int]) -> set[int]:
+        """Those of jobs that are still wanted."""
+
+        def act(db: sqlite3.Connection) -> set[int]:
+            query = "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND state='wanted'"
+            return {row[0] for row in db.execute(query, (json.dumps(list(jobs)),))}
+
+        return await self._do(act)
+
     async def sources(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
         """The other servers that offer what each of jobs is about, as far as there are any."""
 
@@ -275,13 +318,36 @@ _FIELDS = (
     "chain, identity, uid, path, size, destination, server, topic,"
     " request_address, many, frame, announced, wanted, due"
 )
-_JOB = f"id, attempts, {_FIELDS}"
+_JOB = f"id, attempts, again, {_FIELDS}"
+_OPEN = "FROM jobs WHERE chain=? AND request_address=? AND again=? AND state='wanted' AND parked=''"
 
 
 def _job(row: Sequence[object]) -> Job:
-    fields = list(row[2:])
+    fields = list(row[3:])
     fields[9] = bool(fields[9])
-    return Job(row[0], NewJob(*fields), row[1])  # type: ignore[arg-type]  # typed by the schema
+    return Job(row[0], NewJob(*fields), row[1], bool(row[2]))  # type: ignore[arg-type]  # typed by the schema
+
+
+def _addresses(db: sqlite3.Connection, chain: str) -> Iterator[str]:
+    """The request addresses of which something is wanted: one step in the index for each, whatever waits there."""
+    query = "SELECT min(request_address) FROM jobs WHERE chain=? AND request_address>? AND state='wanted' AND parked=''"
+    [(address,)] = db.execute(query, (chain, ""))
+    while address is not None:
+        yield address
+        [(address,)] = db.execute(query, (chain, address))
+
+
+def _due(
+    db: sqlite3.Connection, key: tuple[str, str, int], now: float, horizon: float, limit: int
+) -> list[Job]:
+    rows = [
+        row
+        for due, time in (("due<=?", now), ("due>?", horizon))
+        for row in db.execute(
+            f"SELECT {_JOB} {_OPEN} AND {due} ORDER BY due, id LIMIT ?", (*key, time, limit)
+        )
+    ]
+    return [_job(row) for row in rows]
 
 
 def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | None]:
@@ -316,7 +382,7 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
         )
     if new.destination and (state == "dead" or (own and state == "superseded")):  # a new chance
         db.execute(
-            "UPDATE jobs SET state='wanted', destination=?, wanted=?, due=?, attempts=0 WHERE id=?",
+            "UPDATE jobs SET state='wanted', destination=?, wanted=?, due=?, attempts=0, again=0 WHERE id=?",
             (new.destination, new.wanted, new.due, number),
         )
         return Verdict.NEW, job, None

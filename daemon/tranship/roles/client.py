@@ -8,6 +8,7 @@ several offer the same (Asking, Arrival).
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from trollsift import compose as fill_in
 
 from tranship.chains import Chains
 from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.retry import policy_of
 from tranship.core.identity import identity
 from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
@@ -22,6 +24,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms
 from tranship.flows.hearing import Hearing
+from tranship.flows.obeying import obey
 from tranship.hosts import make_known
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict
 from tranship.steps.hear import Announcement, announcement_of
@@ -57,12 +60,17 @@ class Client:
         async with asyncio.TaskGroup() as tasks:
             self._chains = Chains(tasks, chain, around.health, around.clock)
             await self._chains.become(self._config.chains)
-            journal = tasks.create_task(self._chains.watch("journal writing", lambda: book.trouble))
+            parts = {
+                "journal": lambda: self._chains.watch("journal writing", lambda: book.trouble),
+                "orders": lambda: obey(book.orders, self._chains),
+            }
+            background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
             await self._chains.started()
             ready()
             await self._drained.wait()
             self._chains.cancel()
-            journal.cancel()
+            for task in background:
+                task.cancel()
 
     async def drain(self) -> None:
         """Ask for nothing new, finish what is under way, then end `run`."""
@@ -86,7 +94,7 @@ class _Chain:
         self.options = options
         self.started = asyncio.Event()
         self._book = book
-        self._around = around
+        self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._draining = False
         providers = {provider.address: options.topic_of(provider) for provider in options.providers}
         self._hearing = Hearing(name, providers, options.heartbeat_alarm_scale, book, around)
@@ -95,6 +103,7 @@ class _Chain:
         self.ticket = self._asking.ticket
         self.inquire = self._asking.inquire
         self.new_life = self._asking.ask_anew
+        self.obey = self._asking.obey
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -3,6 +3,7 @@
     client -> server   push   the announcement's data, `destination`, and under `tranship` an `id` (echoed)
     server -> client   file | dataset | collection   the same data, the destination without credentials
                        err    why not: a text for peers of the old kind; else {"reason", "tranship": {id, failure}}
+                              and beside failure `about`: host or folder, if not the file but the place fails
 
 The rules of the server: only what was announced, by this chain, may be asked for, and only to allowed destinations.
 """
@@ -17,11 +18,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tranship.core.allow import Allowed
+from tranship.core.places import About
 from tranship.core.values import Version
 from tranship.journal import ServerBook, Told
 from tranship.wire.contract import Question
 from tranship.wire.messages import Message, clean_url, compose, files, reply
-from tranship_movers.errors import MoverError
+from tranship_movers.errors import Fatal, MoverError, NoSpace, Permanent, SourceChanged, TimedOut, Unreachable
 from tranship_movers.place import Place, shown
 
 
@@ -33,6 +35,32 @@ class Failure(StrEnum):
     FATAL = "fatal"
     REFUSED = "refused"
     SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A failure, its reason in words, and what of the destination it is about (None: only this file)."""
+
+    failure: Failure
+    reason: str
+    about: About | None = None
+
+
+def fault_of(error: MoverError) -> Fault:
+    """What an error of a mover means for a request."""
+    failure, about = next(meaning for kind, meaning in _MEANINGS if isinstance(error, kind))
+    return Fault(failure, str(error), about)
+
+
+_MEANINGS: tuple[tuple[type[MoverError], tuple[Failure, About | None]], ...] = (
+    (SourceChanged, (Failure.SUPERSEDED, None)),  # the new version is announced as soon as it is complete
+    (NoSpace, (Failure.FATAL, About.FOLDER)),
+    (Fatal, (Failure.FATAL, About.HOST)),
+    (Unreachable, (Failure.TEMPORARY, About.HOST)),
+    (TimedOut, (Failure.TEMPORARY, About.HOST)),
+    (Permanent, (Failure.PERMANENT, None)),
+    (MoverError, (Failure.TEMPORARY, None)),
+)
 
 
 # The client's end
@@ -66,12 +94,13 @@ def requests(
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered: data of a success, or else failure and reason."""
+    """What a server answered: data of a success, or else failure, reason, and what that is about (see Fault)."""
 
     data: Mapping[str, Any] | None
     type: str = ""
     failure: Failure | None = None
     reason: str = ""
+    about: About | None = None
 
 
 def read_reply(message: Message | None, patience: float) -> Reply:
@@ -84,7 +113,13 @@ def read_reply(message: Message | None, patience: float) -> Reply:
     if isinstance(data, dict) and isinstance(data.get("tranship"), dict):
         failure = data["tranship"].get("failure")
         if failure in Failure.__members__.values():
-            return Reply(None, failure=Failure(failure), reason=str(data.get("reason", "")))
+            about = data["tranship"].get("about")
+            return Reply(
+                None,
+                failure=Failure(failure),
+                reason=str(data.get("reason", "")),
+                about=About(about) if about in About.__members__.values() else None,
+            )
     # A peer of the old kind does not say whether trying again can help.
     return Reply(None, failure=Failure.TEMPORARY, reason=f"{message.type}: {str(data)[:500]}")
 
@@ -112,7 +147,7 @@ class Order:
     question: Question
     moves: list[Move]
     again: bool = False
-    failures: list[tuple[Failure, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +217,15 @@ def granted(order: Order) -> Message:
     return compose(message.subject, kind, data)
 
 
-def not_granted(question: Question, failure: Failure, reason: str) -> Message:
+def not_granted(question: Question, fault: Fault) -> Message:
     """The reply to a request that was not fulfilled, in the form that its sender understands."""
     data = question.message.data
     facts = data.get("tranship") if isinstance(data, dict) else None
     if isinstance(facts, dict) and "id" in facts:
-        told = {"reason": reason, "tranship": {"v": 1, "id": facts["id"], "failure": str(failure)}}
-        return compose(question.message.subject, "err", told)
-    return compose(question.message.subject, "err", reason)
+        about = {} if fault.about is None else {"about": str(fault.about)}
+        said = {"v": 1, "id": facts["id"], "failure": str(fault.failure), **about}
+        return compose(question.message.subject, "err", {"reason": fault.reason, "tranship": said})
+    return compose(question.message.subject, "err", fault.reason)
 
 
 def progress_of(question: Question, moved: int, total: int) -> Message | None:

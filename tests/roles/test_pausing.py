@@ -1,0 +1,172 @@
+"""Places that fail: what is owed there waits, one job probes, everything goes on by itself."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import Rig, Running, rig, until
+
+from servers import ftp
+from tranship.core.journey import Step
+
+
+class Mood:
+    """What a server refuses: logins, and what goes into the folder `full`."""
+
+    def __init__(self) -> None:
+        self.refuses_login = False
+        self.is_full = False
+        self.stores = 0
+
+
+@contextmanager
+def moody() -> Iterator[tuple[ftp.Ftp, Mood]]:
+    """An FTP server of the folders full and other, and what it refuses at the moment."""
+    with ftp.python_311():
+        from pyftpdlib.handlers import FTPHandler
+    mood = Mood()
+
+    def ftp_pass(handler: Any, line: str) -> Any:
+        if mood.refuses_login:
+            return handler.respond("530 Login incorrect.")
+        return FTPHandler.ftp_PASS(handler, line)
+
+    def ftp_stor(handler: Any, file: str, mode: str = "w") -> Any:
+        mood.stores += 1
+        if mood.is_full and "/full/" in file:
+            return handler.respond("552 Quota exceeded.")
+        return FTPHandler.ftp_STOR(handler, file, mode)
+
+    with ftp.pyftpd(ftp_PASS=ftp_pass, ftp_STOR=ftp_stor) as server:
+        for folder in ("full", "other"):
+            (server.folder / folder).mkdir()
+        yield server, mood
+
+
+async def started(site: Rig, server: ftp.Ftp) -> Running:
+    """The client, of a server that moves `<folder>_<name>.dat` to the folder."""
+    await site.server(origin=f"{site.incoming}/{{folder}}_{{name}}.dat", allow=["**"])
+    client = await site.client(
+        destination=f"ftp://127.0.0.1:{server.port}/{{folder}}/",
+        login=f"{server.user}:{ftp.PASSWORD}",
+        create_target_directory=False,
+    )
+    await asyncio.sleep(1.1)
+    return client
+
+
+def paused(client: Running) -> list[str]:
+    """The paused places that the health tells of, with the reasons."""
+    return [f"{part.name}: {part.trouble}" for part in client.health.report(0).parts if part.trouble]
+
+
+async def rows(client: Running, query: str) -> list[tuple[Any, ...]]:
+    return await client.journal.do(lambda db: db.execute(query).fetchall())  # type: ignore[no-any-return]
+
+
+def test_a_full_folder_pauses_alone_and_goes_on_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def main() -> None:
+        with moody() as (server, mood):
+            async with rig(tmp_path) as site:
+                mood.is_full = True
+                client = await started(site, server)
+                for n in range(40):
+                    site.drop(f"full_{n:02}.dat")
+                [told] = await until(lambda: paused(client), "paused")
+                assert "hrit place ftp://127.0.0.1" in told
+                assert "/full/ via 127.0.0.1:101: paused: " in told
+                assert "Quota" in told or "full" in told.split("paused:")[1]
+                waits = "SELECT count(*), max(attempts) FROM jobs WHERE parked<>'' AND state='wanted'"
+                while (await rows(client, waits))[0][0] < 40:
+                    await asyncio.sleep(0.05)
+                stores = mood.stores
+                await until(lambda: mood.stores >= stores + 5, "five probes")
+                assert await rows(client, waits) == [(40, 0)]  # waiting uses up no attempt
+                site.drop("other_1.dat")
+                [other] = await until(lambda: site.published, "the other folder")
+                assert other.data["uid"] == "other_1.dat"
+                mood.is_full = False
+                await until(lambda: len(site.published) == 41, "everything")
+                assert (server.folder / "full" / "full_39.dat").read_bytes() == b"content"
+                await until(lambda: client.health.report(client.clock.monotonic()).state == "idle", "idle")
+                assert await rows(client, "SELECT * FROM places") == []
+                assert await rows(client, "SELECT count(*) FROM jobs WHERE parked<>''") == [(0,)]
+
+    asyncio.run(main())
+    lines = [(r.levelname, r.getMessage()) for r in caplog.records if " place " in r.getMessage()]
+    assert [level for level, _ in lines] == ["WARNING", "INFO"]
+    assert "goes on after" in lines[1][1]
+
+
+def test_a_refused_login_pauses_the_host_over_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        with moody() as (server, mood):
+            async with rig(tmp_path) as site:
+                mood.refuses_login = True
+                client = await started(site, server)
+                site.drop("full_1.dat")
+                site.drop("other_1.dat")
+                [told] = await until(lambda: paused(client), "paused")
+                assert f"127.0.0.1:{server.port}/ via" in told
+                assert ftp.PASSWORD not in told
+                await client.kill()
+                client = await site.client(
+                    destination=f"ftp://127.0.0.1:{server.port}/{{folder}}/",
+                    login=f"{server.user}:{ftp.PASSWORD}",
+                    create_target_directory=False,
+                )
+                assert await until(lambda: paused(client), "still paused") == [told]
+                mood.refuses_login = False
+                await until(lambda: len(site.published) == 2, "both")
+                await until(lambda: not paused(client), "no alarm any more")
+
+    asyncio.run(main())
+
+
+def test_what_waits_too_long_for_a_place_is_given_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        with moody() as (server, mood):
+            async with rig(tmp_path) as site:
+                mood.is_full = True
+                client = await started(site, server)
+                for n in range(5):
+                    site.drop(f"full_{n}.dat")
+                await until(lambda: paused(client), "paused")
+                client.clock.shift = 3 * 86400.0
+                await until(lambda: len(client.story.of(Step.FAILED)) == 5, "given up")
+                dead = await rows(client, "SELECT state, reason FROM jobs")
+                assert {state for state, _ in dead} == {"dead"}
+                assert all("Quota" in reason or "full" in reason for _, reason in dead)
+                await until(lambda: not paused(client), "nothing waits there any more")
+
+    asyncio.run(main())
+
+
+def test_what_another_server_reaches_is_asked_for_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        with moody() as (server, _):
+            async with rig(tmp_path) as site:
+                origin = f"{site.incoming}/{{folder}}_{{name}}.dat"
+                bad = {"connection_parameters": {"tls": "explicit"}}
+                await site.server(1, origin=origin, allow=["**"], **bad)
+                await site.server(2, origin=origin, allow=["**"])
+                await site.client(
+                    providers=["127.0.0.1:100", "127.0.0.1:200"],
+                    destination=f"ftp://127.0.0.1:{server.port}/{{folder}}/",
+                    login=f"{server.user}:{ftp.PASSWORD}",
+                    create_target_directory=False,
+                )
+                await asyncio.sleep(1.1)
+                for n in range(10):
+                    site.drop(f"other_{n}.dat")
+                await until(lambda: len(site.published) == 10, "by way of the other server")
+
+    asyncio.run(main())
