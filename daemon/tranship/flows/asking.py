@@ -12,12 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Protocol
 from urllib.parse import quote
+
+from trollsift import compose as fill_in
 
 from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Arrival, Arrived, Asked, is_here
+from tranship.flows.arrival import Arrived, Asked, is_here
 from tranship.flows.outcomes import Failed
 from tranship.flows.pausing import Pausing
 from tranship.journal import ClientBook, Job, Source
@@ -28,7 +31,7 @@ from tranship.steps.request import Failure, Reply, fault_of, read_reply, request
 from tranship.wire.askers import Askers
 from tranship.wire.contract import Answer, Asker, BusError
 from tranship.wire.messages import Message, decode_whole
-from tranship_movers.errors import of_system
+from tranship_movers.errors import MoverError, of_system
 from tranship_movers.place import Place
 
 LARGE = 4 << 20
@@ -58,6 +61,19 @@ class Terms:
     root: str
 
 
+class Receiver(Protocol):
+    """Whom the asking tells what became of its requests."""
+
+    def say_under_way(self, request: Message) -> None:
+        """A request (without credentials) is being sent."""
+
+    async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
+        """These were fulfilled. Returns why what has arrived is not whole, by job."""
+
+    async def fail(self, failed: Sequence[Failed]) -> None:
+        """These attempts failed: record what follows."""
+
+
 @dataclass(slots=True)
 class _Provider:
     """A request address: what is new there, and how much is under way."""
@@ -73,12 +89,12 @@ class Asking:
     """One chain's requests. `run` until cancelled."""
 
     def __init__(
-        self, chain: str, terms: Terms, arrival: Arrival, book: ClientBook, around: Surroundings
+        self, chain: str, terms: Terms, receiver: Receiver, book: ClientBook, around: Surroundings
     ) -> None:
         """Nothing is asked for before `run`."""
         self._chain = chain
         self._terms = terms
-        self._arrival = arrival
+        self._receiver = receiver
         self._book = book
         self._around = around
         self._pausing = Pausing(chain, book, around, self.look)
@@ -283,7 +299,7 @@ class Asking:
         provider = self._provider(offer.request_address)
         provider.under_way += 1
         provider.again += job.again
-        self._arrival.say_under_way(request.public)
+        self._receiver.say_under_way(request.public)
         reached(Point.PUSHED)
         asker.ask(request.private, ticket, terms.patience.total_seconds())
         reached(Point.REQUESTED)
@@ -374,7 +390,7 @@ class Asking:
 
     async def _finish(self, arrived: Sequence[Arrived]) -> None:
         """Have what has arrived verified and published; what is not whole is moved again."""
-        wrong = await self._arrival.finish(arrived)
+        wrong = await self._receiver.finish(arrived)
         if wrong:
             self._mistrusted.update(wrong)
             bad = [a.asked for a in arrived if a.asked.job.id in wrong]
@@ -389,7 +405,7 @@ class Asking:
                 self.acknowledge(source)
 
     async def _fail(self, failed: Sequence[Failed]) -> None:
-        await self._arrival.fail(await self._pausing.failed(failed))
+        await self._receiver.fail(await self._pausing.failed(failed))
         self._done_with(attempt.job.id for attempt in failed)
         self._due.set()
 
@@ -406,6 +422,21 @@ class Asking:
 
 
 _place = lru_cache(maxsize=1024)(Place.parse)
+
+
+def destination_of(message: Message, template: str) -> tuple[str, str]:
+    """Where what message is about is to go (URL), and why nowhere ("" if it can go there)."""
+    try:
+        url = str(fill_in(template, message.dated)) if "{" in template else template
+        place = _place(url)
+        url.encode()
+    except KeyError as error:
+        return "", f"destination {template} needs {error}, which the announcement lacks"
+    except (ValueError, TypeError, MoverError) as error:
+        return "", f"destination {template} can't be filled in: {error}"
+    if ".." in place.path.split("/"):
+        return "", f"destination {template} would lead to {place.path}"
+    return url, ""
 
 
 def _quoted(login: str) -> str:

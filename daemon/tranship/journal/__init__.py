@@ -5,23 +5,29 @@ from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, 
 from tranship.journal.engine import Journal, JournalError
 from tranship.journal.orders import OrderBook, Ordered
 from tranship.journal.places import PlaceBook
+from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
+from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Deletion, Page, ServerBook, Told, Transfer
 
 __all__ = [
     "CLIENT_SCHEMA",
+    "MIRROR_SCHEMA",
     "SERVER_SCHEMA",
     "Announced",
     "ClientBook",
     "Cursor",
     "Deletion",
     "Delivered",
+    "Heard",
     "Job",
     "Journal",
     "JournalError",
+    "MirrorBook",
     "NewJob",
     "OrderBook",
     "Ordered",
+    "Offered",
     "Page",
     "PlaceBook",
     "Retry",

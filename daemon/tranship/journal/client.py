@@ -184,11 +184,7 @@ class ClientBook:
 
         def act(db: sqlite3.Connection) -> list[tuple[Verdict, Job, float | None]]:
             verdicts = [_want(db, new) for new in offered]
-            db.executemany(
-                "INSERT INTO cursors VALUES (?,?,?,?,?) ON CONFLICT (chain, server, topic)"
-                " DO UPDATE SET seq=excluded.seq, request_address=excluded.request_address",
-                [(c.chain, c.server, c.topic, c.seq, c.request_address) for c in cursors],
-            )
+            note_cursors(db, cursors)
             return verdicts
 
         return await self._do(act)
@@ -312,6 +308,15 @@ class ClientBook:
             return found
 
         return await self._do(act)
+
+
+def note_cursors(db: sqlite3.Connection, cursors: Sequence[Cursor]) -> None:
+    """Within an act: record how far servers were heard."""
+    db.executemany(
+        "INSERT INTO cursors VALUES (?,?,?,?,?) ON CONFLICT (chain, server, topic)"
+        " DO UPDATE SET seq=excluded.seq, request_address=excluded.request_address",
+        [(c.chain, c.server, c.topic, c.seq, c.request_address) for c in cursors],
+    )
 
 
 _FIELDS = (

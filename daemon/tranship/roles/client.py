@@ -10,9 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import lru_cache
-
-from trollsift import compose as fill_in
 
 from tranship.chains import Chains
 from tranship.config.client import ClientChain, ClientConfig
@@ -22,7 +19,7 @@ from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
-from tranship.flows.asking import Asking, Terms
+from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.hearing import Hearing
 from tranship.flows.obeying import obey
 from tranship.hosts import make_known
@@ -31,8 +28,6 @@ from tranship.steps.hear import Announcement, announcement_of
 from tranship.wire.contract import AUDIENCE, Publisher
 from tranship.wire.discovery import beat
 from tranship.wire.messages import Message
-from tranship_movers.errors import MoverError
-from tranship_movers.place import Place
 
 LEASE = 30.0
 """Seconds that another client is given to finish what it said it has under way."""
@@ -166,7 +161,7 @@ class _Chain:
     def _offer(self, announcement: Announcement, now: float) -> tuple[NewJob, str]:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
         message = announcement.message
-        destination, reason = self._destination(message)
+        destination, reason = destination_of(message, self.options.destination)
         new = NewJob(
             self.name,
             identity(announcement.files),
@@ -184,20 +179,6 @@ class _Chain:
             now + self.options.processing_delay.total_seconds(),
         )
         return new, reason
-
-    def _destination(self, message: Message) -> tuple[str, str]:
-        template = self.options.destination
-        try:
-            url = str(fill_in(template, message.dated)) if "{" in template else template
-            place = _place(url)
-            url.encode()
-        except KeyError as error:
-            return "", f"destination {template} needs {error}, which the announcement lacks"
-        except (ValueError, TypeError, MoverError) as error:
-            return "", f"destination {template} can't be filled in: {error}"
-        if ".." in place.path.split("/"):
-            return "", f"destination {template} would lead to {place.path}"
-        return url, ""
 
     def _skip(self, announcement: Announcement, job: Job, before: float | None) -> None:
         """It was delivered before: say so, and tell its server that it may let it go."""
@@ -229,9 +210,6 @@ class _Chain:
         while True:
             publisher.tell([beat(f"move_it_{self.name}", every.total_seconds())])
             await asyncio.sleep(every.total_seconds())
-
-
-_place = lru_cache(maxsize=1024)(Place.parse)
 
 
 def _identities(messages: Iterable[Message]) -> list[str]:

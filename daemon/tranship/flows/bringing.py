@@ -1,0 +1,290 @@
+"""A mirror's side towards its servers: files are brought here when they are asked for, each version once.
+
+A copy is trusted when the journal says that it was verified and it still lies here. Whoever asks for a version that
+is on its way waits for the same transfer. Every server that offers it is tried once; then those who wait are told,
+and may ask again, while it is tried again anyway until the policy gives it up.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tranship.core.journey import Step
+from tranship.core.values import Version
+from tranship.flows.around import Surroundings
+from tranship.flows.arrival import Arrived
+from tranship.flows.asking import Asking, Terms, destination_of
+from tranship.flows.outcomes import Failed
+from tranship.flows.requests import Lacking
+from tranship.journal import (
+    ClientBook,
+    Deletion,
+    Job,
+    MirrorBook,
+    NewJob,
+    Offered,
+    Retry,
+    ServerBook,
+    Source,
+    Verdict,
+)
+from tranship.steps.acknowledge import LetGo
+from tranship.steps.hear import Announcement, announcement_of
+from tranship.steps.publish import uri_at
+from tranship.steps.request import Failure, path_of
+from tranship.steps.verify import Arrival as Arriving
+from tranship.steps.verify import verify
+from tranship.wire.messages import Message, decode_whole
+from tranship_movers.place import Place
+
+KEPT = timedelta(days=1)
+"""A copy that was brought, but moved on to nobody, is deleted after this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The mirror's own folder.
+
+    destination: the URL by which servers reach it; fields are filled in. root: below which its path lies here.
+    remove_delay: time until a copy that was moved on is deleted; None: never.
+    """
+
+    destination: str
+    root: str
+    remove_delay: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The three sides of a mirror's journal."""
+
+    server: ServerBook
+    client: ClientBook
+    mirror: MirrorBook
+
+
+class Bringing:
+    """One chain's copies. It is what brings sources to Requests, and what its own Asking tells its outcomes."""
+
+    def __init__(self, chain: str, own: Own, terms: Terms, books: Books, around: Surroundings) -> None:
+        """Nothing is asked for before `asking` runs."""
+        self.asking = Asking(chain, terms, self, books.client, around)
+        self._chain = chain
+        self._own = own
+        self._books = books
+        self._around = around
+        self._waiting: dict[str, asyncio.Future[Lacking | None]] = {}
+
+    async def __call__(self, version: Version) -> Version:
+        """The file that was announced as version, as it lies here now. Raises Lacking."""
+        offered = await self._books.mirror.offers(self._chain, version.path)
+        announcement = announcement_of(decode_whole(offered.sources[0].frame)) if offered else None
+        if offered is None or announcement is None:
+            raise Lacking(Failure.PERMANENT, f"{version.path}: nobody offers it any more")
+        url, reason = destination_of(announcement.message, self._own.destination)
+        if reason:
+            raise Lacking(Failure.PERMANENT, reason)
+        copy = self._copies(announcement, Place.parse(url)).get(version.path, "")
+        found = await asyncio.to_thread(_lies, copy, version) if offered.brought else None
+        if found is None:
+            await self._fetch(offered, announcement, url)
+            found = await asyncio.to_thread(_lies, copy, version)
+        if found is None:
+            raise Lacking(Failure.TEMPORARY, f"{copy}: was brought, and is gone or another one")
+        if self._own.remove_delay is not None:
+            await self._books.mirror.keep(self._chain, found, self._around.clock.now() + KEPT.total_seconds())
+        return found
+
+    def has(self, offered: Offered) -> bool:
+        """Whether it was brought here, or is on its way."""
+        return offered.brought or offered.identity in self._waiting
+
+    async def changed(self, paths: Sequence[str]) -> None:
+        """Copies are not what they were: they are brought anew when they are asked for again."""
+        await asyncio.to_thread(_remove, paths)
+
+    # what the asking tells
+
+    def say_under_way(self, request: Message) -> None:
+        """Nobody downstream is to hear of it."""
+
+    async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
+        """Verify what has arrived; write down what is whole."""
+        reasons = await asyncio.to_thread(lambda: [self._wrong(a) for a in arrived])
+        wrong = {a.asked.job.id: reason for a, reason in zip(arrived, reasons, strict=True) if reason}
+        good = [a.asked for a in arrived if a.asked.job.id not in wrong]
+        now = self._around.clock.now()
+        await self._books.client.published([(asked.job.id, now) for asked in good])
+        for asked in good:
+            ms = round((now - asked.at) * 1000, 1)
+            self._tell(
+                Step.VERIFIED,
+                asked.job,
+                size=asked.job.new.size,
+                ms=ms,
+                peer=asked.offer.request_address,
+                to=str(asked.place),
+            )
+            self._settle(asked.job, None)
+        self._around.health.progress(f"{self._chain} bring", self._around.clock.monotonic(), len(good))
+        return wrong
+
+    async def fail(self, failed: Sequence[Failed]) -> None:
+        """Try the next server at once; when all were tried, tell who waits."""
+        others = await self._books.client.sources([attempt.job.id for attempt in failed])
+        retries = []
+        for attempt in failed:
+            retry, more = self._after(attempt, len(others.get(attempt.job.id, [])))
+            retries.append(retry)
+            peer = attempt.offer.request_address if attempt.offer else "here"
+            facts = {"peer": peer, "attempt": attempt.job.attempts + 1, "reason": attempt.reply.reason}
+            self._tell(
+                Step.RETRIED if more or retry.state == "wanted" else Step.FAILED,
+                attempt.job,
+                **facts,
+            )
+            if not more:
+                failure = attempt.reply.failure or Failure.TEMPORARY
+                self._settle(attempt.job, Lacking(failure, f"brought from {peer}: {attempt.reply.reason}"))
+        await self._books.client.failed(retries)
+        self._around.health.progress(f"{self._chain} bring", self._around.clock.monotonic(), done=0)
+
+    def _after(self, attempt: Failed, others: int) -> tuple[Retry, bool]:
+        """What follows an attempt, and whether another server is asked at once."""
+        job, told = attempt.job, attempt.reply
+        now, policy = self._around.clock.now(), self._around.policy
+        match told.failure:
+            case Failure.SUPERSEDED:
+                return Retry(job.id, told.reason, "superseded", now, attempt.offer), False
+            case Failure.PERMANENT | Failure.REFUSED:
+                return Retry(job.id, told.reason, "dead", now, attempt.offer), others > 0
+            case _ if policy.too_old(job.new.wanted, now):
+                return Retry(job.id, told.reason, "dead", now), False
+        more = job.attempts < others
+        due = now if more else now + policy.wait(job.attempts + 1 - others)
+        return Retry(job.id, told.reason, "wanted", due, attempt.offer), more
+
+    # bringing
+
+    async def _fetch(self, offered: Offered, announcement: Announcement, url: str) -> None:
+        """Have it brought, by whoever offers it. Raises Lacking."""
+        waiting = self._waiting.get(offered.identity)
+        if waiting is None:
+            waiting = self._waiting[offered.identity] = asyncio.get_running_loop().create_future()
+            try:
+                await self._want(offered, announcement, url)
+            except BaseException:
+                del self._waiting[offered.identity]
+                raise
+        lacking = await asyncio.shield(waiting)
+        if lacking is not None:
+            raise Lacking(lacking.failure, lacking.reason)
+
+    async def _want(self, offered: Offered, announcement: Announcement, url: str) -> None:
+        now = self._around.clock.now()
+        await self._books.mirror.forget(self._chain, offered.identity)
+        first = NewJob(
+            self._chain,
+            offered.identity,
+            ", ".join(file.uid for file in announcement.files[:3]),
+            announcement.files[0].path,
+            sum(max(0, file.size) for file in announcement.files),
+            url,
+            "",
+            announcement.message.subject,
+            announcement.request_address,
+            announcement.many,
+            announcement.message.encode(),
+            announcement.message.time.timestamp(),
+            now,
+            now,
+        )
+        wanted = [
+            replace(first, request_address=source.request_address, many=source.many, frame=source.frame)
+            for source in offered.sources
+        ]
+        verdicts = await self._books.client.want(wanted, [])
+        verdict, job, _ = verdicts[0]
+        if verdict is Verdict.NEW:
+            self.asking.line_up(job, announcement)
+        else:
+            await self._books.mirror.hasten(job.id, now)
+            self.asking.look()
+
+    def _settle(self, job: Job, lacking: Lacking | None) -> None:
+        waiting = self._waiting.pop(job.new.identity, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(lacking)
+
+    # copies
+
+    def _copies(self, announcement: Announcement, place: Place) -> dict[str, str]:
+        """Where the files of announcement come to lie here, by their paths at their server."""
+        return {
+            path_of(file.path): os.path.join(
+                self._own.root, uri_at(place, file.folder, file.uid, local=True).lstrip("/")
+            )
+            for file in announcement.files
+        }
+
+    def _wrong(self, arrived: Arrived) -> str:
+        """Why what has arrived is not what was announced; "" if it is. Blocking."""
+        announcement = announcement_of(arrived.asked.announcement)
+        if announcement is None:
+            return "the announcement names no file"
+        copies = self._copies(announcement, arrived.asked.place)
+        return verify([Arriving(copies[path_of(file.path)], file) for file in announcement.files])
+
+    def _tell(self, step: Step, job: Job, **facts: object) -> None:
+        self._around.story.tell(step, job.new.path, self._chain, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """What a mirror lets go: its copies are deleted after a delay, and upstream is told what was acknowledged.
+
+    What was brought here, or is on its way, upstream lets go by itself, once it has moved it.
+    """
+
+    chain: str
+    own: LetGo
+    acknowledged: LetGo
+    bringing: Bringing
+    mirror: MirrorBook
+
+    def deletions(self, versions: Sequence[Version]) -> list[Deletion]:
+        """The copies that are to go once they are moved on."""
+        return self.own.deletions(versions)
+
+    async def __call__(self, paths: list[str], seq: int | None = None) -> list[str]:
+        """Pass acknowledgements on to whoever offers these; returns the paths that were never announced."""
+        unknown = await self.acknowledged(paths, seq)
+        sources: dict[Source, None] = {}
+        for path in paths:
+            offered = None if path in unknown else await self.mirror.offers(self.chain, path)
+            if offered is not None and not self.bringing.has(offered):
+                sources.update(dict.fromkeys(offered.sources))
+        for source in sources:
+            self.bringing.asking.acknowledge(source)
+        return unknown
+
+
+def _lies(copy: str, version: Version) -> Version | None:
+    """The copy of version, as it lies here; None if it does not. Blocking."""
+    try:
+        facts = os.stat(copy)
+    except OSError:
+        return None
+    if version.size not in (-1, facts.st_size):
+        return None
+    return Version(copy, facts.st_size, facts.st_mtime_ns, version.checksum)
+
+
+def _remove(paths: Sequence[str]) -> None:
+    for path in paths:
+        try:
+            os.remove(path)
+        except OSError:
+            continue  # gone already; or it can't be replaced either, which the next attempt tells

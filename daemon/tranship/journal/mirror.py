@@ -1,0 +1,185 @@
+"""The mirror's records beside those of a server and a client: what was heard upstream, and who offers it."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tranship.core.identity import apart
+from tranship.core.values import Version
+from tranship.journal.client import SCHEMA as CLIENT
+from tranship.journal.client import Cursor, Source, note_cursors
+from tranship.journal.engine import Journal, Schema
+from tranship.journal.server import SCHEMA as SERVER
+from tranship.journal.server import Announced, announce_all
+
+SCHEMA = Schema(
+    "mirror",
+    (
+        """
+CREATE TABLE heard (
+    id INTEGER PRIMARY KEY, chain TEXT NOT NULL, identity TEXT NOT NULL, due REAL NOT NULL,
+    topic TEXT, seq INTEGER, UNIQUE (chain, identity));
+CREATE INDEX heard_untold ON heard (chain, due) WHERE seq IS NULL;
+CREATE INDEX heard_told ON heard (topic, seq);
+CREATE TABLE offers (
+    id INTEGER PRIMARY KEY, heard INTEGER NOT NULL, request_address TEXT NOT NULL, path TEXT NOT NULL,
+    many INTEGER NOT NULL, frame BLOB NOT NULL, UNIQUE (heard, request_address));
+CREATE TRIGGER heard_goes AFTER DELETE ON announcements
+    BEGIN DELETE FROM heard WHERE topic=old.topic AND seq=old.seq; END;
+CREATE TRIGGER offers_go AFTER DELETE ON heard BEGIN DELETE FROM offers WHERE heard=old.id; END
+""",
+    ),
+    (SERVER, CLIENT),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an announcement of upstream offers, and when it is to be told downstream (seconds since the epoch).
+
+    path: of the (first) file at its server.
+    """
+
+    chain: str
+    identity: str
+    path: str
+    source: Source
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Who offers something, the first who did first; whether it was brought here already."""
+
+    identity: str
+    sources: list[Source]
+    brought: bool
+
+
+class MirrorBook:
+    """The acts on a mirror's journal that neither a server nor a client knows."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Keep these records in journal."""
+        self._do = journal.do
+
+    async def hear(self, heard: Sequence[Heard], cursors: Sequence[Cursor]) -> list[bool]:
+        """Record offers and how far the servers were heard, in one. Per offer whether nobody offered it before."""
+
+        def act(db: sqlite3.Connection) -> list[bool]:
+            note_cursors(db, cursors)
+            return [_hear(db, each) for each in heard]
+
+        return await self._do(act)
+
+    async def untold(
+        self, chain: str, now: float, limit: int = 500
+    ) -> tuple[list[tuple[int, Source]], float | None]:
+        """What is to be told downstream by now, oldest first; and when the next will be due."""
+
+        def act(db: sqlite3.Connection) -> tuple[list[tuple[int, Source]], float | None]:
+            rows = db.execute(
+                "SELECT id FROM heard WHERE chain=? AND seq IS NULL AND due<=? ORDER BY due, id LIMIT ?",
+                (chain, now, limit),
+            ).fetchall()
+            following = db.execute(
+                "SELECT min(due) FROM heard WHERE chain=? AND seq IS NULL AND due>?", (chain, now)
+            ).fetchone()[0]
+            return [(number, _sources(db, number)[0]) for (number,) in rows], following
+
+        return await self._do(act)
+
+    async def tell(self, told: Sequence[tuple[int, Announced]]) -> None:
+        """Record announcements of what was heard, which are about to be told."""
+
+        def act(db: sqlite3.Connection) -> None:
+            announce_all(db, [announced for _, announced in told])
+            db.executemany(
+                "UPDATE heard SET topic=?, seq=? WHERE id=?",
+                [(announced.topic, announced.seq, number) for number, announced in told],
+            )
+
+        await self._do(act)
+
+    async def offers(self, chain: str, path: str) -> Offered | None:
+        """Who offers the file that was announced last at path (of its server); None if nobody does."""
+
+        def act(db: sqlite3.Connection) -> Offered | None:
+            row = db.execute(
+                "SELECT h.id, h.identity FROM announcements a JOIN heard h ON h.topic=a.topic AND h.seq=a.seq"
+                " WHERE a.chain=:chain AND (a.path=:path"
+                " OR a.id IN (SELECT announcement FROM parts WHERE chain=:chain AND path=:path))"
+                " ORDER BY a.id DESC LIMIT 1",
+                {"chain": chain, "path": path},
+            ).fetchone()
+            if row is None:
+                return None
+            state = db.execute(
+                "SELECT state FROM jobs WHERE chain=? AND identity=?", (chain, row[1])
+            ).fetchone()
+            return Offered(row[1], _sources(db, row[0]), state is not None and state[0] == "done")
+
+        return await self._do(act)
+
+    async def forget(self, chain: str, identity: str) -> None:
+        """What was brought here, or was given up, is to be brought anew; what is being tried is left alone."""
+
+        def act(db: sqlite3.Connection) -> None:
+            done = "chain=? AND identity=? AND state<>'wanted'"
+            db.execute(
+                f"DELETE FROM sources WHERE job IN (SELECT id FROM jobs WHERE {done})", (chain, identity)
+            )
+            db.execute(f"DELETE FROM jobs WHERE {done}", (chain, identity))
+
+        await self._do(act)
+
+    async def hasten(self, job: int, now: float) -> None:
+        """Somebody waits for job: it is due now."""
+        await self._do(
+            lambda db: db.execute("UPDATE jobs SET due=? WHERE id=? AND state='wanted'", (now, job))
+        )
+
+    async def keep(self, chain: str, copy: Version, until: float) -> None:
+        """The copy is in use; it is to be deleted then, or before, once it was moved on."""
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT OR REPLACE INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?)",
+                (copy.path, chain, copy.size, copy.mtime_ns, until),
+            )
+
+        await self._do(act)
+
+    async def topics(self, chain: str) -> list[str]:
+        """What chain has told of."""
+        return await self._do(
+            lambda db: [
+                row[0]
+                for row in db.execute("SELECT DISTINCT topic FROM announcements WHERE chain=?", (chain,))
+            ]
+        )
+
+
+def _hear(db: sqlite3.Connection, heard: Heard) -> bool:
+    source, key = heard.source, heard.identity
+    other = db.execute(
+        "SELECT path FROM offers JOIN heard ON heard.id=heard WHERE chain=? AND identity=? AND request_address=?",
+        (heard.chain, key, source.request_address),
+    ).fetchone()
+    if other is not None and other[0] != heard.path:
+        key = apart(key, heard.path)  # the same name and bytes in another directory: a file of its own
+    new = db.execute(
+        "INSERT OR IGNORE INTO heard (chain, identity, due) VALUES (?,?,?)", (heard.chain, key, heard.due)
+    ).rowcount
+    number = db.execute("SELECT id FROM heard WHERE chain=? AND identity=?", (heard.chain, key)).fetchone()[0]
+    db.execute(
+        "INSERT INTO offers (heard, request_address, path, many, frame) VALUES (?,?,?,?,?)"
+        " ON CONFLICT (heard, request_address) DO UPDATE SET many=excluded.many, frame=excluded.frame",
+        (number, source.request_address, heard.path, source.many, source.frame),
+    )
+    return bool(new)
+
+
+def _sources(db: sqlite3.Connection, number: int) -> list[Source]:
+    rows = db.execute("SELECT request_address, many, frame FROM offers WHERE heard=? ORDER BY id", (number,))
+    return [Source(row[0], bool(row[1]), row[2]) for row in rows]
