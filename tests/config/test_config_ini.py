@@ -569,8 +569,6 @@ def test_told(tmp_path, text, lines):
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        (SERVER + "client_topic = /x\n", "mirror"),
-        (SERVER + "providers = b:1\n", "mirror"),
         ("[a]\norigin = /x\ndestinations = file:///y\n", "move"),
         ("[a]\nbase_dir = /x\n", "clean"),
     ],

@@ -16,14 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from tranship.config.client import ClientConfig
+from tranship.config.mirror import MirrorConfig
 from tranship.config.server import ServerConfig
 from tranship.core.clock import Clock, SystemClock
 from tranship.core.health import Health
 from tranship.core.journey import Step
 from tranship.core.retry import RetryPolicy
 from tranship.flows.around import Surroundings
-from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, ClientBook, Journal, ServerBook
-from tranship.roles import client, server
+from tranship.flows.bringing import Books
+from tranship.journal import (
+    CLIENT_SCHEMA,
+    MIRROR_SCHEMA,
+    SERVER_SCHEMA,
+    ClientBook,
+    Journal,
+    MirrorBook,
+    ServerBook,
+)
+from tranship.roles import client, mirror, server
 from tranship.wire.memory import MemoryBus, MemorySubscription, Network
 from tranship.wire.messages import Message
 from tranship_movers.pool import Pool
@@ -119,6 +129,11 @@ class Rig:
         return self.folder / "out"
 
     @property
+    def copies(self) -> Path:
+        """The mirror's own folder."""
+        return self.folder / "copies"
+
+    @property
     def published(self) -> list[Message]:
         """What clients told downstream."""
         return [m for m in self.heard if m.type in ("file", "dataset") and "request_address" not in m.data]
@@ -177,6 +192,33 @@ class Rig:
         role = client.Client(config, ClientBook(journal), around)
         return await self._run(role, journal, bus, clock, story, health, True)
 
+    def mirror_config(self, **chain: Any) -> dict[str, Any]:
+        return {
+            "role": "mirror",
+            "journal": str(self.folder / "mirror.journal"),
+            "publish": {"port": 300},
+            "chains": {
+                "hrit": {
+                    "providers": ["127.0.0.1:100"],
+                    "topic": TOPIC,
+                    "destination": f"file://{self.copies}/",
+                    "request": {"port": 301},
+                    "allow": [f"file://{self.outgoing}/**"],
+                    **chain,
+                }
+            },
+        }
+
+    async def mirror(self, **chain: Any) -> Running:
+        config = MirrorConfig.model_validate(self.mirror_config(**chain))
+        journal = Journal.open(Path(config.journal), MIRROR_SCHEMA)
+        bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
+        around = Surroundings(bus, Pool(), clock, story, health, SOON, lambda peer, what: None)
+        role = mirror.mirror(
+            config, Books(ServerBook(journal), ClientBook(journal), MirrorBook(journal)), around
+        )
+        return await self._run(role, journal, bus, clock, story, health, True)
+
     async def _run(
         self,
         role: Any,
@@ -209,7 +251,7 @@ async def rig(folder: Path) -> AsyncIterator[Rig]:
     (folder / "out").mkdir()
     bus = MemoryBus(network := Network())
     ear = bus.subscription()
-    for port in (100, 200, 1001, 1002):
+    for port in (100, 200, 300, 1001, 1002):
         ear.add(f"tcp://127.0.0.1:{port}", ["/1b"])
     site = Rig(folder, network, [], [], ear)
     listening = asyncio.create_task(site._listen())

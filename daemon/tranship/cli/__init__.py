@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.command("server")(process.server)
 app.command("client")(process.client)
+app.command("mirror")(process.mirror)
 app.command("check")(check.check)
 app.add_typer(request.app, name="request")
 app.command("status")(status.status)

@@ -14,14 +14,25 @@ import typer
 from tranship import __version__
 from tranship.config.client import ClientConfig
 from tranship.config.load import Loaded, Overrides, load
+from tranship.config.mirror import MirrorConfig
 from tranship.config.server import ServerConfig, Watch
 from tranship.core.clock import SystemClock
 from tranship.core.health import Health
 from tranship.core.retry import RetryPolicy
 from tranship.faultpoints import wrong_clock
 from tranship.flows.around import Surroundings
-from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, ClientBook, Journal, ServerBook
+from tranship.flows.bringing import Books
+from tranship.journal import (
+    CLIENT_SCHEMA,
+    MIRROR_SCHEMA,
+    SERVER_SCHEMA,
+    ClientBook,
+    Journal,
+    MirrorBook,
+    ServerBook,
+)
 from tranship.roles import client as client_role
+from tranship.roles import mirror as mirror_role
 from tranship.roles import server as server_role
 from tranship.run.log import STORY, Lines, set_up
 from tranship.run.metrics import registry, served
@@ -36,7 +47,7 @@ log = logging.getLogger("tranship")
 CLOSING = 3.0
 """Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
 
-C = TypeVar("C", ServerConfig, ClientConfig)
+C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig)
 
 File = Annotated[
     Path, typer.Argument(help="The configuration: YAML, or an INI file of Trollmoves.", show_default=False)
@@ -52,6 +63,9 @@ Metrics = Annotated[
     int | None,
     typer.Option("--metrics", min=1, max=65535, help="Serve Prometheus metrics on this port of loopback."),
 ]
+PublishPort = Annotated[
+    int | None, typer.Option("-p", "--port", min=0, max=65535, help="The port to publish on.")
+]
 OfTheOld = Annotated[
     int | None,
     typer.Option(hidden=True, help="Of Trollmoves; not needed: chains are kept alive without end."),
@@ -60,9 +74,7 @@ OfTheOld = Annotated[
 
 def server(
     file: File,
-    port: Annotated[
-        int | None, typer.Option("-p", "--port", min=0, max=65535, help="The port to publish on.")
-    ] = None,
+    port: PublishPort = None,
     disable_backlog: Annotated[
         bool, typer.Option("--disable-backlog", help="Announce only what comes after the start.")
     ] = False,
@@ -112,6 +124,34 @@ def client(
         return client_role.Client(config, ClientBook(journal), around)
 
     _run("client", lambda: load(file, "client"), file, CLIENT_SCHEMA, make, log_config, verbose, metrics)
+
+
+def mirror(
+    file: File,
+    port: PublishPort = None,
+    log_config: LogConfig = None,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
+    metrics: Metrics = None,
+) -> None:
+    """Announce what others announce, bring it when it is asked for, move it on."""
+    _log_into(log_file)
+    overrides = Overrides(publish_port=port)
+
+    def make(config: MirrorConfig, journal: Journal, around: Surroundings) -> Role[MirrorConfig]:
+        books = Books(ServerBook(journal), ClientBook(journal), MirrorBook(journal))
+        return mirror_role.mirror(config, books, around)
+
+    _run(
+        "mirror",
+        lambda: load(file, "mirror", overrides=overrides),
+        file,
+        MIRROR_SCHEMA,
+        make,
+        log_config,
+        verbose,
+        metrics,
+    )
 
 
 def _run(

@@ -10,6 +10,7 @@ from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import NameServers, Provider, Security, Socket
 from tranship.config.findings import ConfigError, Finding
 from tranship.config.load import ROLES, Config, Loaded, Overrides, default_journal, load
+from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.server import Checksum, ServerChain, ServerConfig, Watch
 from tranship.config.values import Parameters
 from tranship.steps.settle import Closed, Companion, Completeness, Stable
@@ -27,6 +28,8 @@ __all__ = [
     "Finding",
     "Folders",
     "Loaded",
+    "MirrorChain",
+    "MirrorConfig",
     "NameServers",
     "Overrides",
     "Parameters",

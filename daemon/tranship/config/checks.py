@@ -5,16 +5,19 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import Socket
-from tranship.config.findings import Place, Report
+from tranship.config.findings import Place, Report, listed
+from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.parameters import check_movable, check_scheme, meant_parameters
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.tree import Loc, Tree
 from tranship.core.allow import EVERYTHING
 from tranship.core.origin import Origin
+
+S = TypeVar("S", ServerChain, MirrorChain)
 
 Folders = Callable[[Path], str]
 """What is wrong with a folder that is to be watched, in words; "" if nothing is."""
@@ -72,7 +75,27 @@ def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
             )
 
 
-def check_secrecy(config: ServerConfig | ClientConfig, path: Path, report: Report) -> None:
+def check_mirror(config: MirrorConfig, tree: Tree, report: Report) -> MirrorConfig:
+    """Report what is wrong with a mirror, or probably not meant. Returns it with parameters that mean something."""
+    _check_chains(config.chains, tree, report)
+    _check_ports(_server_sockets(config), tree, report)
+    for name, chain in config.chains.items():
+        check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
+        if chain.destination.partition("://")[0].lower() not in PATHS:
+            place = tree.place(("chains", name, "destination"))
+            report.error(
+                place, "is no place on this host, where a mirror keeps its copies", f"give {listed(PATHS)}"
+            )
+        _check_allowed(chain, tree, ("chains", name, "allow"), report)
+    chains = {name: _with_meant(chain, tree, name, report) for name, chain in config.chains.items()}
+    return config.model_copy(update={"chains": chains})
+
+
+PATHS = ("file", "scp", "sftp", "ftp", "ftps")
+"""Schemes whose paths are paths of their host."""
+
+
+def check_secrecy(config: ServerConfig | ClientConfig | MirrorConfig, path: Path, report: Report) -> None:
     """Warn if path holds a password and others may read it."""
     if any(map(_holds_secret, config.chains.values())) and open_to_others(path):
         report.warn(
@@ -95,7 +118,7 @@ def _check_chains(chains: Mapping[str, Any], tree: Tree, report: Report) -> None
             report.warn(tree.place(loc), f"begins without /, and is taken as /{text}", "write the slash")
 
 
-def _server_sockets(config: ServerConfig) -> Iterator[tuple[Loc, str, Socket]]:
+def _server_sockets(config: ServerConfig | MirrorConfig) -> Iterator[tuple[Loc, str, Socket]]:
     yield ("publish", "port"), "publishing", config.publish
     for name, chain in config.chains.items():
         yield ("chains", name, "request", "port"), f"taking the requests of {name}", chain.request
@@ -117,7 +140,7 @@ def _check_ports(sockets: Iterable[tuple[Loc, str, Socket]], tree: Tree, report:
         before.append((purpose, socket))
 
 
-def _check_allowed(chain: ServerChain, tree: Tree, loc: Loc, report: Report) -> None:
+def _check_allowed(chain: ServerChain | MirrorChain, tree: Tree, loc: Loc, report: Report) -> None:
     if not chain.allow:
         report.warn(
             tree.place(loc), "allows no destination, so that every `push` is refused", "add URL patterns"
@@ -129,15 +152,19 @@ def _check_allowed(chain: ServerChain, tree: Tree, loc: Loc, report: Report) -> 
             report.warn(tree.place((*loc, n)), "allows every destination", "name those that are needed")
 
 
-def _with_meant(chain: ServerChain, tree: Tree, name: str, report: Report) -> ServerChain:
+def _with_meant(chain: S, tree: Tree, name: str, report: Report) -> S:
     parameters = meant_parameters(chain, tree, ("chains", name, "connection_parameters"), report)
     return chain.model_copy(update={"connection_parameters": parameters})
 
 
-def _holds_secret(chain: ServerChain | ClientChain) -> bool:
-    if isinstance(chain, ClientChain):
-        return chain.login is not None and not chain.login_file and ":" in chain.login.get_secret_value()
-    return _has_secret_key(chain.connection_parameters)
+def _holds_secret(chain: ServerChain | ClientChain | MirrorChain) -> bool:
+    if not isinstance(chain, ServerChain) and chain.login is not None and not chain.login_file:
+        return ":" in chain.login.get_secret_value() or _has_secret_parameters(chain)
+    return _has_secret_parameters(chain)
+
+
+def _has_secret_parameters(chain: ServerChain | ClientChain | MirrorChain) -> bool:
+    return not isinstance(chain, ClientChain) and _has_secret_key(chain.connection_parameters)
 
 
 def _has_secret_key(parameters: Mapping[str, Any]) -> bool:

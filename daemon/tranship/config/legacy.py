@@ -74,6 +74,17 @@ def client_tree(sections: list[Section], report: Report) -> Tree:
     return building.tree
 
 
+def mirror_tree(sections: list[Section], report: Report, port: int | None) -> Tree:
+    """A mirror's file; port is the one to publish on, from the command line (None: their default)."""
+    port = _PORT if port is None else port
+    building = _Building(report, {"role": "mirror", "publish": _open_socket(port)})
+    report.warn(Place(1), f"publishes on port {port} of all interfaces, as INI files always did", _CLOSE)
+    for section in sections:
+        building.begin(section)
+        _mirror_section(section, building, report, port)
+    return building.tree
+
+
 _CLOSE = "to close it, write the file in YAML (docs/configuration.md)"
 _LATER = "keep Trollmoves for this section until it is"
 
@@ -141,6 +152,36 @@ def _server_section(section: Section, building: _Building, report: Report, port:
         elif key not in _BARE and not key.startswith(_NESTED):
             _not_taken(key, item, section, report, port)
     _connection_parameters(items, building)
+
+
+def _mirror_section(section: Section, building: _Building, report: Report, port: int) -> None:
+    items = section.items
+    building.put(("request",), _open_socket("0"), section.place)
+    building.put(("allow",), [EVERYTHING], section.place)
+    building.put(("heartbeat_alarm_scale",), "0", section.place)
+    building.put(("delete",), "no", section.place)
+    if "request_port" in items:
+        asked = items["request_port"].text
+        report.warn(
+            section.place,
+            f"port {asked} takes requests on all interfaces, for every destination, as INI files always did",
+            f"{_CLOSE} with `allow`, and with `bind` and `security` under `request`",
+        )
+    else:
+        report.error(Place(section.place.line, f"{section.place.key} request_port"), "is missing", "add it")
+    for key, item in items.items():
+        if key in MIRROR:
+            building.take(MIRROR[key], item)
+        elif key == "compression" and not _is_off(item.text):
+            report.warn(
+                item.place, "unpacks nothing at a mirror; it deletes its copies", "write `delete = True`"
+            )
+            building.put(("delete",), "yes", item.place)
+        elif key not in _BARE and key not in _IDLE and not key.startswith(_NESTED):
+            _not_taken(key, item, section, report, port)
+    _connection_parameters(items, building)
+    _heartbeat(items, building, report)
+    _tell_destination(items, report)
 
 
 def _not_taken(key: str, item: Item, section: Section, report: Report, port: int) -> None:
@@ -272,6 +313,11 @@ def _destination(text: str) -> str:
     return f"{url}/" if folder else url
 
 
+def _folder(text: str) -> str:
+    url = _destination(text)
+    return url if url.endswith("/") else f"{url}/"
+
+
 SERVER: Mapping[str, Old] = MappingProxyType(
     {
         "origin": Old("origin"),
@@ -305,6 +351,24 @@ CLIENT: Mapping[str, Old] = MappingProxyType(
         "backup_targets": Old("backup_targets"),
     }
 )
+
+MIRROR: Mapping[str, Old] = MappingProxyType(
+    {
+        **{key: SERVER[key] for key in SERVER if key not in ("origin", "topic", "info", "watchdog_timeout")},
+        **{
+            key: CLIENT[key]
+            for key in CLIENT
+            if key not in ("topic", "publish_port", "nameservers", "processing_delay", "backup_targets")
+        },
+        "client_topic": Old("topic", "not given, and no topic behind a provider: an error"),
+        "destination": Old("destination", "no scheme: `file`; always a folder", _folder),
+        "delay": Old("delay", "in seconds"),
+        "delete": Old("delete", "not given: no, copies stay"),
+    }
+)
+
+_IDLE = frozenset({"origin", "topic", "info", "listen", "heartbeat", "watchdog_timeout"})
+"""What their mirror needs, or takes, beside these, and what changes nothing."""
 
 _NESTED = "connection_parameters__"
 _BARE = frozenset({"connection_uptime", "ssh_key_filename", "ssh_connection_timeout", "ssh_private_key_file"})

@@ -7,20 +7,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from tranship.config.checks import Folders, check_client, check_secrecy, check_server, on_disk
+from tranship.config.checks import Folders, check_client, check_mirror, check_secrecy, check_server, on_disk
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.findings import ConfigError, Finding, Place, Report, listed, nearest
 from tranship.config.inherit import with_defaults
 from tranship.config.ini_file import Section, looks_like_ini
 from tranship.config.judge import judged
 from tranship.config.kinds import Options, given
-from tranship.config.legacy import CLIENT, SERVER, client_tree, kind_of, read_sections, server_tree
+from tranship.config.legacy import (
+    CLIENT,
+    SERVER,
+    client_tree,
+    kind_of,
+    mirror_tree,
+    read_sections,
+    server_tree,
+)
 from tranship.config.logins import Unseen, with_login
+from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.server import ServerChain, ServerConfig, Watch
 from tranship.config.tree import Tree
 from tranship.config.yaml_file import read_yaml
 
-Config = ServerConfig | ClientConfig
+Config = ServerConfig | ClientConfig | MirrorConfig
 C_co = TypeVar("C_co", bound=Config, covariant=True)
 
 
@@ -178,6 +187,17 @@ def _client(config: ClientConfig, tree: Tree, report: Report, around: Circumstan
     return config.model_copy(update={"chains": chains})
 
 
+def _mirror(config: MirrorConfig, tree: Tree, report: Report, around: Circumstances) -> MirrorConfig:
+    port = config.publish.port if around.overrides.publish_port is None else around.overrides.publish_port
+    publish = config.publish.model_copy(update={"port": port})
+    config = check_mirror(config.model_copy(update={"publish": publish}), tree, report)
+    chains = {
+        name: with_login(chain, tree.place(("chains", name, "login_file")), report, around.unseen)
+        for name, chain in config.chains.items()
+    }
+    return config.model_copy(update={"chains": chains})
+
+
 ROLES: Mapping[str, Reading] = MappingProxyType(
     {
         "server": Reading(
@@ -188,6 +208,12 @@ ROLES: Mapping[str, Reading] = MappingProxyType(
         ),
         "client": Reading(
             ClientConfig, ClientChain, _client, lambda sections, report, _: client_tree(sections, report)
+        ),
+        "mirror": Reading(
+            MirrorConfig,
+            MirrorChain,
+            _mirror,
+            lambda sections, report, said: mirror_tree(sections, report, said.publish_port),
         ),
     }
 )

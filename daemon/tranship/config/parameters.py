@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import ValidationError
 
 from tranship.config.findings import Place, Report, listed, nearest
+from tranship.config.mirror import MirrorChain
 from tranship.config.server import ServerChain
 from tranship.config.tree import Loc, Tree
 from tranship.config.values import Parameters
@@ -42,7 +43,7 @@ def check_movable(url: str, place: Place, report: Report) -> None:
             report.error(place, error.reason, "install it")
 
 
-def meant_parameters(chain: ServerChain, tree: Tree, loc: Loc, report: Report) -> Parameters:
+def meant_parameters(chain: ServerChain | MirrorChain, tree: Tree, loc: Loc, report: Report) -> Parameters:
     """The chain's connection parameters that mean something to a mover; what is wrong goes into the report."""
     kept = {}
     for key, value in chain.connection_parameters.plain().items():

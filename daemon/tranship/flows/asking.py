@@ -153,6 +153,10 @@ class Asking:
             self._taken.add(job.id)
             provider.fresh.put([(job, announcement)])
 
+    def mistrust(self, job: Job) -> None:
+        """What was delivered for job before is not there any more: it is to be moved again."""
+        self._mistrusted.add(job.id)
+
     def look(self) -> None:
         """Something in the journal may be due."""
         self._due.set()

@@ -207,6 +207,8 @@ class Bringing:
         ]
         verdicts = await self._books.client.want(wanted, [])
         verdict, job, _ = verdicts[0]
+        if offered.brought:
+            self.asking.mistrust(job)
         if verdict is Verdict.NEW:
             self.asking.line_up(job, announcement)
         else:

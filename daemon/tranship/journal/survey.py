@@ -45,6 +45,15 @@ _CLIENT = {
     "given up": "SELECT chain, count(*) FROM jobs WHERE state='dead' GROUP BY chain",
     "superseded": "SELECT chain, count(*) FROM jobs WHERE state='superseded' GROUP BY chain",
 }
+_MIRROR = {
+    "heard": "SELECT chain, count(*) FROM heard GROUP BY chain",
+    "to announce": "SELECT chain, count(*) FROM heard WHERE seq IS NULL GROUP BY chain",
+    **_SERVER,
+    "to bring": _CLIENT["wanted"],
+    "brought": _CLIENT["published"],
+    "not brought": _CLIENT["given up"],
+}
+_COUNTS = {"server": _SERVER, "client": _CLIENT, "mirror": _MIRROR}
 _REASONS = {
     "server": "SELECT path || ' -> ' || destination || ': ' || reason FROM transfers WHERE state='failed'"
     " ORDER BY moved DESC LIMIT 10",
@@ -57,11 +66,11 @@ def survey(path: Path) -> Survey:
     """Count what the journal at path says. Raises JournalError if it is none."""
     with _reading(path) as db:
         kind = _kind(db)
-        queries = _SERVER if kind == "server" else _CLIENT
+        queries = _COUNTS[kind]
         counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
         chains = sorted({chain for count in counts.values() for chain in count})
         rows = [Row(chain, {column: counts[column].get(chain, 0) for column in queries}) for chain in chains]
-        reasons = [str(row[0]) for row in db.execute(_REASONS[kind])]
+        reasons = [str(row[0]) for part in _parts(kind) for row in db.execute(_REASONS[part])]
         return Survey(str(path), kind, list(queries), rows, reasons)
 
 
@@ -114,10 +123,16 @@ def trace(path: Path, name: str) -> list[Passage]:
     with _reading(path) as db:
         passages = [
             Passage(row[0], row[1], row[2], row[3], row[4] or "")
-            for query in _TRACES[_kind(db)]
+            for part in _parts(_kind(db))
+            for query in _TRACES[part]
             for row in db.execute(query, {"name": name})
         ]
     return sorted(passages, key=lambda passage: passage.at)
+
+
+def _parts(kind: str) -> tuple[str, ...]:
+    """The kinds whose tables a journal of kind has."""
+    return ("server", "client") if kind == "mirror" else (kind,)
 
 
 @contextmanager

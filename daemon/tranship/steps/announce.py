@@ -129,6 +129,20 @@ def facts(server: str, seq: int, version: Version) -> dict[str, Any]:
     }
 
 
+def retold(message: Message, request_address: str, server: str, seq: int) -> Message:
+    """The announcement of another server as one's own: to be asked for at request_address, by number seq of server."""
+    ours = message.fields.get("tranship")
+    kept = (
+        {key: ours[key] for key in ("size", "mtime", "checksum") if key in ours}
+        if isinstance(ours, dict)
+        else {}
+    )
+    told = {"v": 1, "server": server, "seq": seq, **kept}
+    return compose(
+        message.subject, message.type, {**message.data, "request_address": request_address, "tranship": told}
+    )
+
+
 def _is_news(sighting: Sighting, told: Told | None) -> bool:
     return told is None or (told.version.size, told.version.mtime_ns) != (sighting.size, sighting.mtime_ns)
 

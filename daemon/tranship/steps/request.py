@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from tranship.core.allow import Allowed
 from tranship.core.places import About
-from tranship.core.values import Version
+from tranship.core.values import Version, Wanted
 from tranship.journal import ServerBook, Told
 from tranship.wire.contract import Question
 from tranship.wire.messages import Message, clean_url, compose, files, reply
@@ -305,6 +305,18 @@ def path_of(uri: object) -> str:
     if not _is_text(path) or not path.startswith("/") or ".." in path.split("/"):
         raise _RefusedError("bad uri", f"{shown(text)[:200]} not reachable: it is no full path without `..`")
     return posixpath.normpath(path)
+
+
+def why_unusable(file: Wanted) -> str:
+    """Why a file of an announcement can't be passed on; "" if it can. The names are the announcer's."""
+    try:
+        path_of(file.path)
+        _folder(file.folder)
+    except _RefusedError as refused:
+        return refused.reason
+    if any(ord(letter) < ord(" ") for letter in file.path + file.folder):
+        return "its path holds a control character"
+    return ""
 
 
 def _is_text(path: str) -> bool:
