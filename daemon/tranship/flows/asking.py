@@ -24,7 +24,7 @@ from tranship.flows.arrival import Arrived, Asked, is_here
 from tranship.flows.outcomes import Failed
 from tranship.flows.pausing import Pausing
 from tranship.journal import ClientBook, Job, Source
-from tranship.lanes import IDLE, Waiting
+from tranship.lanes import IDLE, Threads, Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
 from tranship.steps.hear import Announcement
 from tranship.steps.request import Failure, Reply, fault_of, read_reply, requests
@@ -62,7 +62,9 @@ class Terms:
 
 
 class Receiver(Protocol):
-    """Whom the asking tells what became of its requests."""
+    """Whom the asking tells what became of its requests. threads: for what blocks."""
+
+    threads: Threads
 
     def say_under_way(self, request: Message) -> None:
         """A request (without credentials) is being sent."""
@@ -317,7 +319,7 @@ class Asking:
             return
         folder = os.path.join(self._terms.root, os.path.dirname(place.path).lstrip("/"))
         if folder not in self._folders:
-            await self._arrival.threads.do(os.makedirs, folder, exist_ok=True)
+            await self._receiver.threads.do(os.makedirs, folder, exist_ok=True)
             self._folders[folder] = None
             if len(self._folders) > 1000:
                 self._folders.popitem(last=False)

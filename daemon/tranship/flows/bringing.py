@@ -30,6 +30,7 @@ from tranship.journal import (
     Source,
     Verdict,
 )
+from tranship.lanes import Threads
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.hear import Announcement, announcement_of
 from tranship.steps.publish import uri_at
@@ -38,6 +39,9 @@ from tranship.steps.verify import Arrival as Arriving
 from tranship.steps.verify import verify
 from tranship.wire.messages import Message, decode_whole
 from tranship_movers.place import Place
+
+LOOKING = 4
+"""Threads that look at copies and verify them, per chain."""
 
 KEPT = timedelta(days=1)
 """A copy that was brought, but moved on to nobody, is deleted after this time."""
@@ -70,6 +74,7 @@ class Bringing:
 
     def __init__(self, chain: str, own: Own, terms: Terms, books: Books, around: Surroundings) -> None:
         """Nothing is asked for before `asking` runs."""
+        self.threads = Threads(f"{chain} copies", LOOKING)
         self.asking = Asking(chain, terms, self, books.client, around)
         self._chain = chain
         self._own = own
@@ -87,10 +92,10 @@ class Bringing:
         if reason:
             raise Lacking(Failure.PERMANENT, reason)
         copy = self._copies(announcement, Place.parse(url)).get(version.path, "")
-        found = await asyncio.to_thread(_lies, copy, version) if offered.brought else None
+        found = await self.threads.do(_lies, copy, version) if offered.brought else None
         if found is None:
             await self._fetch(offered, announcement, url)
-            found = await asyncio.to_thread(_lies, copy, version)
+            found = await self.threads.do(_lies, copy, version)
         if found is None:
             raise Lacking(Failure.TEMPORARY, f"{copy}: was brought, and is gone or another one")
         if self._own.remove_delay is not None:
@@ -103,7 +108,7 @@ class Bringing:
 
     async def changed(self, paths: Sequence[str]) -> None:
         """Copies are not what they were: they are brought anew when they are asked for again."""
-        await asyncio.to_thread(_remove, paths)
+        await self.threads.do(_remove, paths)
 
     # what the asking tells
 
@@ -112,7 +117,7 @@ class Bringing:
 
     async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
         """Verify what has arrived; write down what is whole."""
-        reasons = await asyncio.to_thread(lambda: [self._wrong(a) for a in arrived])
+        reasons = await self.threads.do(lambda: [self._wrong(a) for a in arrived])
         wrong = {a.asked.job.id: reason for a, reason in zip(arrived, reasons, strict=True) if reason}
         good = [a.asked for a in arrived if a.asked.job.id not in wrong]
         now = self._around.clock.now()

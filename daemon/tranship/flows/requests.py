@@ -160,7 +160,7 @@ class Requests:
             async with asyncio.TaskGroup() as self._tasks:
                 tasks = self._tasks
                 self._lanes = Lanes(
-                    tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: f.move.version.size
+                    tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: max(0, f.source.size)
                 )
                 tasks.create_task(self._tell_progress())
                 tasks.create_task(self._answer())
@@ -321,7 +321,7 @@ class Requests:
                 health.progress(part, now, done=0)
             for flight in [flight for flight in self._flights.values() if id(flight) in before]:
                 for order in flight.orders:
-                    message = progress_of(order.question, flight.moved, flight.move.version.size)
+                    message = progress_of(order.question, flight.moved, max(0, flight.source.size))
                     if message is not None:
                         self._answerer.answer(order.question, message)
             before = moved

@@ -104,6 +104,7 @@ class _Chain:
                 tasks.create_task(self._retell())
         finally:
             answerer.close()
+            self._bringing.threads.close()
 
     async def drain(self) -> None:
         """Take nothing new; wait until what was granted is brought, moved and answered."""
