@@ -67,6 +67,9 @@ class Arrival:
         """Publish a request (without credentials), for spares to hear."""
         self._outcomes.tell([request])
 
+    def put_off(self, job: Job, reason: str) -> None:
+        """Nobody waits for it: it goes on when its place does."""
+
     async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
         """Verify what has arrived; write down and publish what is whole. Why the others are not, by job."""
         reached(Point.ANSWERED)

@@ -75,6 +75,9 @@ class Receiver(Protocol):
     async def fail(self, failed: Sequence[Failed]) -> None:
         """These attempts failed: record what follows."""
 
+    def put_off(self, job: Job, reason: str) -> None:
+        """It waits for a place that is paused."""
+
 
 @dataclass(slots=True)
 class _Provider:
@@ -272,6 +275,8 @@ class Asking:
                 count += 1
                 await self._ask(job, decode_whole(offer.frame), offer)
         await self._pausing.park(parked)
+        for job, _ in parked:
+            self._receiver.put_off(job, f"{job.new.destination} is paused")
         return count + len(parked)
 
     async def _probe(self, job: Job, offer: Source) -> None:
@@ -411,7 +416,12 @@ class Asking:
                 self.acknowledge(source)
 
     async def _fail(self, failed: Sequence[Failed]) -> None:
-        await self._receiver.fail(await self._pausing.failed(failed))
+        own = await self._pausing.failed(failed)
+        await self._receiver.fail(own)
+        ended = {attempt.job.id for attempt in own}
+        for attempt in failed:
+            if attempt.job.id not in ended:
+                self._receiver.put_off(attempt.job, attempt.reply.reason)
         self._done_with(attempt.job.id for attempt in failed)
         self._due.set()
 

@@ -156,6 +156,10 @@ class Bringing:
         await self._books.client.failed(retries)
         self._around.health.progress(f"{self._chain} bring", self._around.clock.monotonic(), done=0)
 
+    def put_off(self, job: Job, reason: str) -> None:
+        """Its place is paused: who waits may ask again."""
+        self._settle(job, Lacking(Failure.TEMPORARY, f"not brought yet: {reason}"))
+
     def _after(self, attempt: Failed, others: int) -> tuple[Retry, bool]:
         """What follows an attempt, and whether another server is asked at once."""
         job, told = attempt.job, attempt.reply
@@ -216,9 +220,10 @@ class Bringing:
             self.asking.mistrust(job)
         if verdict is Verdict.NEW:
             self.asking.line_up(job, announcement)
-        else:
-            await self._books.mirror.hasten(job.id, now)
+        elif await self._books.mirror.hasten(job.id, now):
             self.asking.look()
+        else:
+            self.put_off(job, f"{url} is paused")
 
     def _settle(self, job: Job, lacking: Lacking | None) -> None:
         waiting = self._waiting.pop(job.new.identity, None)

@@ -160,7 +160,10 @@ class Requests:
             async with asyncio.TaskGroup() as self._tasks:
                 tasks = self._tasks
                 self._lanes = Lanes(
-                    tasks, self._move_batch, width=self._terms.transfers, weigh=lambda f: max(0, f.source.size)
+                    tasks,
+                    self._move_batch,
+                    width=self._terms.transfers,
+                    weigh=lambda f: max(0, f.source.size),
                 )
                 tasks.create_task(self._tell_progress())
                 tasks.create_task(self._answer())

@@ -3,10 +3,10 @@
 from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
 from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.engine import Journal, JournalError
-from tranship.journal.orders import OrderBook, Ordered
-from tranship.journal.places import PlaceBook
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
+from tranship.journal.orders import OrderBook, Ordered
+from tranship.journal.places import PlaceBook
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Deletion, Page, ServerBook, Told, Transfer
 
@@ -25,9 +25,9 @@ __all__ = [
     "JournalError",
     "MirrorBook",
     "NewJob",
+    "Offered",
     "OrderBook",
     "Ordered",
-    "Offered",
     "Page",
     "PlaceBook",
     "Retry",

@@ -133,11 +133,14 @@ class MirrorBook:
 
         await self._do(act)
 
-    async def hasten(self, job: int, now: float) -> None:
-        """Somebody waits for job: it is due now."""
-        await self._do(
-            lambda db: db.execute("UPDATE jobs SET due=? WHERE id=? AND state='wanted'", (now, job))
-        )
+    async def hasten(self, job: int, now: float) -> bool:
+        """Somebody waits for job: it is due now. Returns whether it is, for its place may be paused."""
+
+        def act(db: sqlite3.Connection) -> bool:
+            due = db.execute("UPDATE jobs SET due=? WHERE id=? AND state='wanted' AND parked=''", (now, job))
+            return due.rowcount > 0
+
+        return await self._do(act)
 
     async def keep(self, chain: str, copy: Version, until: float) -> None:
         """The copy is in use; it is to be deleted then, or before, once it was moved on."""
