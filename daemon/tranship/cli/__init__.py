@@ -3,7 +3,7 @@
 import typer
 
 from tranship import __version__
-from tranship.cli import check, demo, process, request, status, trace
+from tranship.cli import check, demo, failed, process, request, status, trace
 
 app = typer.Typer(
     name="tranship",
@@ -20,6 +20,9 @@ app.command("check")(check.check)
 app.add_typer(request.app, name="request")
 app.command("status")(status.status)
 app.command("trace")(trace.trace)
+app.command("failed")(failed.failed)
+app.command("retry")(failed.retry)
+app.command("drop")(failed.drop)
 app.command("demo")(demo.demo)
 
 

@@ -43,6 +43,7 @@ _CLIENT = {
     "delivered": "SELECT chain, count(*) FROM jobs WHERE state='delivered' GROUP BY chain",
     "published": "SELECT chain, count(*) FROM jobs WHERE state='done' GROUP BY chain",
     "given up": "SELECT chain, count(*) FROM jobs WHERE state='dead' GROUP BY chain",
+    "dropped": "SELECT chain, count(*) FROM jobs WHERE state='dropped' GROUP BY chain",
     "superseded": "SELECT chain, count(*) FROM jobs WHERE state='superseded' GROUP BY chain",
 }
 _MIRROR = {
@@ -64,7 +65,7 @@ _REASONS = {
 
 def survey(path: Path) -> Survey:
     """Count what the journal at path says. Raises JournalError if it is none."""
-    with _reading(path) as db:
+    with reading(path) as db:
         kind = _kind(db)
         queries = _COUNTS[kind]
         counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
@@ -120,7 +121,7 @@ def trace(path: Path, name: str) -> list[Passage]:
 
     Raises JournalError if it is none.
     """
-    with _reading(path) as db:
+    with reading(path) as db:
         passages = [
             Passage(row[0], row[1], row[2], row[3], row[4] or "")
             for part in _parts(_kind(db))
@@ -136,7 +137,7 @@ def _parts(kind: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The journal at path, to read. Raises JournalError."""
     if not os.path.lexists(path):
         raise JournalError(f"{path}: there is no such journal; has its process run yet, and as this user?")
