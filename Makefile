@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests wait for events more than they work.
+WORKERS ?= 4
 
 .PHONY: demo test check lint format bench soak docs clean
 
@@ -10,7 +12,7 @@ demo: $(READY) ## the main job, live: a server and a client move real files
 	$(BIN)/tranship demo
 
 test: $(READY) ## all tests but the long ones
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist loadfile
 
 check: lint test ## what CI runs: format, lint, types, import layers, tests
 

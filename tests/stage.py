@@ -13,7 +13,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,16 +23,10 @@ from typing import Any, Self
 import yaml
 import zmq
 
+from servers.ports import free_port
 from tranship.wire.messages import Message, decode, prefix
 
 DEADLINE = 30.0
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(happened: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:

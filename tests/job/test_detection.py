@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from stage import Ear, Site, free_port, wait_for
+from servers.ports import free_port
+from stage import Ear, Site, wait_for
 from tranship.journal.survey import survey
 
 MANY = 100_000

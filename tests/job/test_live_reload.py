@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from servers.ftp import PASSWORD, USER, pyftpd, python_311
-from stage import Ear, Process, Site, free_port, wait_for
+from servers.ports import free_port
+from stage import Ear, Process, Site, wait_for
 
 RELOADED = "configuration (its files have changed): "
 

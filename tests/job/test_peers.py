@@ -16,7 +16,8 @@ import zmq
 from posttroll.message import Message as Theirs
 from posttroll.subscriber import Subscribe
 
-from stage import DEADLINE, Ear, Site, free_port, wait_for
+from servers.ports import free_port
+from stage import DEADLINE, Ear, Site, wait_for
 from tranship.wire.messages import Message, compose, decode
 
 Kind = Literal["tranship", "trollmoves"]

@@ -14,7 +14,8 @@ import pytest
 import zmq
 
 from servers.ftp import PASSWORD, USER, pyftpd
-from stage import DEADLINE, Site, free_port, wait_for
+from servers.ports import free_port
+from stage import DEADLINE, Site, wait_for
 from tranship.wire.messages import compose, decode
 
 SEED = 20261122
@@ -239,11 +240,13 @@ def test_ten_thousand_odd_publications_stop_nobody(tmp_path: Path) -> None:
             if chance.random() < 0.01:
                 liar.send_multipart([frame, frame])
         liar.send(lie(site, "the-last-lie.dat", f"127.0.0.1:{site.request_port}"))
-        site.client.until("the-last-lie.dat")
+        site.client.until("the-last-lie.dat", deadline=60)
         site.drop("honest.dat", b"honest")
-        wait_for(lambda: b"honest" in site.delivered().values(), "an honest file is delivered")
+        wait_for(lambda: b"honest" in site.delivered().values(), "an honest file is delivered", 60)
         wait_for(
-            lambda: any(m.data["uid"] == "honest.dat" for m in ear.of("file")), "an honest file is published"
+            lambda: any(m.data["uid"] == "honest.dat" for m in ear.of("file")),
+            "an honest file is published",
+            60,
         )
         print(f"client: {memory(site.client.popen.pid) - before:.0f} MB, {time.monotonic() - began:.1f} s")
         site.drop("later.dat", b"later")

@@ -18,6 +18,7 @@ from botocore import exceptions
 from contract_suite import suite
 
 from servers import s3
+from servers.ports import free_port
 from servers.proxy import Fault, Proxy, Route
 from servers.s3 import BUCKET, KEY, READER, READER_SECRET, S3, SECRET, Heard, Said
 from tranship_movers.boto import CODES, EXCEPTIONS, MEANINGLESS, STATUS, ours
@@ -488,7 +489,7 @@ def test_a_line_that_swallows_everything_is_given_up_in_time(
 
 
 def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
-    (port,) = s3.free_ports(1)
+    port = free_port()
     begun = time.monotonic()
     with pytest.raises(Unreachable, match="refuses"):
         mover(S3("nobody", port))

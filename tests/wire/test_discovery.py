@@ -16,6 +16,7 @@ from posttroll.ns import get_pub_address
 from posttroll.publisher import Publish
 from posttroll.subscriber import Subscribe
 
+from servers.ports import free_port
 from tranship.wire.contract import BusError
 from tranship.wire.discovery import (
     Card,
@@ -46,18 +47,10 @@ def nothing_odd(peer: str, what: str) -> None:
     raise AssertionError(f"{peer}: {what}")
 
 
-def free_ports(number: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def name_server() -> Iterator[Ports]:
     """A real name server; its three ports."""
-    ports = Ports(*free_ports(3))
+    ports = Ports(free_port(), free_port(), free_port())
     environment = os.environ | {
         "POSTTROLL_NAMESERVER_PORT": str(ports.questions),
         "POSTTROLL_ADDRESS_PUBLISH_PORT": str(ports.changes),
