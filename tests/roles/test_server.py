@@ -3,6 +3,8 @@
 import asyncio
 import os
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,29 @@ def test_an_acknowledged_version_does_not_cost_the_next_one(tmp_path: Path) -> N
             await asked(site, request("ack", "1", uri=str(path), uid="a.dat", tranship=facts))
             await asyncio.sleep(1.2)  # deletions are looked at every second
             assert path.read_bytes() == b"newer"
+
+    asyncio.run(main())
+
+
+def test_a_clock_that_was_put_back_puts_no_deletion_off(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server(delete=True, remove_delay="100 s")
+            path = site.drop("a.dat", b"1")
+            first = await until(lambda: [m for m in site.heard if m.type == "file"], "announced")
+            facts = first[0].data["tranship"]
+            await asked(site, request("ack", "1", uri=str(path), uid="a.dat", tranship=facts))
+            server.clock.shift = -86400
+
+            def due() -> list[float]:
+                with closing(sqlite3.connect(server.journal.path)) as db:
+                    rows = db.execute("SELECT due FROM deletions").fetchall()
+                return [row[0] for row in rows if row[0] < server.clock.now() + 101]
+
+            await until(due, "due 100 s from now, not from tomorrow")
+            assert path.exists()
+            server.clock.shift += 101
+            await until(lambda: not path.exists(), "deleted")
 
     asyncio.run(main())
 

@@ -281,10 +281,17 @@ class ServerBook:
 
         await self._do(act)
 
-    async def due(self, now: float, limit: int = 500) -> tuple[list[Deletion], float | None]:
-        """What is to be deleted by now, and when the next one is due (None: nothing else is owed)."""
+    async def due(
+        self, now: float, *, horizon: float, limit: int = 500
+    ) -> tuple[list[Deletion], float | None]:
+        """What is to be deleted by now, and when the next one is due (None: nothing else is owed).
+
+        Nothing is ever put off by more than horizon (seconds): what is due later still was put off before the clock
+        was put back, and waits no longer than that from now on.
+        """
 
         def act(db: sqlite3.Connection) -> tuple[list[Deletion], float | None]:
+            db.execute("UPDATE deletions SET due=:most WHERE due>:most", {"most": now + horizon})
             rows = db.execute(
                 "SELECT chain, path, size, mtime_ns, due FROM deletions WHERE due<=? ORDER BY due LIMIT ?",
                 (now, limit),

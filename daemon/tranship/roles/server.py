@@ -49,6 +49,7 @@ class _Chain:
         voice: Voice,
     ) -> None:
         self.options = options
+        self.delay = options.remove_delay
         self._name = name
         self._book = book
         self._around = around

@@ -23,9 +23,12 @@ class Remove:
     clock: Clock
     story: Story
 
-    async def __call__(self) -> float | None:
-        """Delete everything that is due; seconds until the next is (None: nothing is owed)."""
-        due, following = await self.book.due(self.clock.now())
+    async def __call__(self, longest: float) -> float | None:
+        """Delete everything that is due; seconds until the next is (None: nothing is owed).
+
+        longest: seconds from an acknowledgement to the deletion, at most.
+        """
+        due, following = await self.book.due(self.clock.now(), horizon=max(longest, _LATER))
         outcomes = await asyncio.to_thread(_remove, due)
         settled: list[Version] = []
         stuck: list[str] = []
