@@ -139,7 +139,8 @@ def _lives(draw: random.Random, options: Options) -> dict[str, list[Life]]:
         points = [point for point in points_of(victim) if not options.only or point in options.only]
         if points and (options.only or len(lives[victim]) % 2):
             point = points[len(lives[victim]) // (1 if options.only else 2) % len(points)]
-            lives[victim].append(Life(6.0, point, draw.choice((1, 1, 2, 3, 5, 10))))
+            times = 1 if options.only else draw.choice((1, 1, 2, 3, 5, 10))
+            lives[victim].append(Life(6.0, point, times))
         else:
             lives[victim].append(Life(draw.uniform(0.3, 5.0)))
     for drawn in lives.values():

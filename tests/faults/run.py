@@ -19,6 +19,8 @@ from .world import World, world
 
 AHEAD = 3
 """The feeder is so many lives ahead of the deaths, so that whoever waits to die has something to do."""
+TRICKLE = 0.15
+"""Seconds between two files, at most, for the same reason."""
 UNREACHED = 4.0
 """Seconds of grace, beyond its own, for a process that is to die at a point it does not come to."""
 
@@ -81,7 +83,10 @@ class _Run:
         options = self._world.options
         begun, total = time.monotonic(), max(1, sum(map(len, self._plan.lives.values())))
         for number, file in enumerate(self._plan.files):
+            latest = time.monotonic() + TRICKLE
             while self._lived < total and number > len(self._plan.files) * (self._lived + AHEAD) / total:
+                if time.monotonic() > latest:
+                    break
                 time.sleep(0.01)
             time.sleep(max(0.0, begun + number / options.rate - time.monotonic()))
             self._dropped.add(file)

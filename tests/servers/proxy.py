@@ -64,6 +64,7 @@ class Proxy:
         self._ports: list[int] = []
         self._open: set[asyncio.StreamWriter] = set()
         self._flows: set[_Flow] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self._ready = threading.Event()
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -142,6 +143,7 @@ class Proxy:
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.accepted += 1
+            self._tasks.add(task := asyncio.current_task())  # nobody else holds on to a black hole
             fault = self.fault
             ends = {writer}
             flows: set[_Flow] = set()
@@ -160,6 +162,7 @@ class Proxy:
             except asyncio.CancelledError:
                 pass  # the proxy stops
             finally:
+                self._tasks.discard(task)
                 self._open -= ends
                 self._flows -= flows
                 for end in ends:

@@ -33,7 +33,8 @@ from tranship.wire.contract import Answerer, Question
 from tranship.wire.messages import reply
 from tranship_movers.place import Place
 
-PROGRESS_EVERY = 1.0
+PROGRESS_EVERY = 0.3
+"""Seconds: so often that who has a patience of one second need not ask again."""
 
 INFO_MOST = 2256
 """Names in the answer to an `info` request, at most: what peers are used to."""

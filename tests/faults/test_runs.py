@@ -1,0 +1,59 @@
+"""Runs of the harness: whoever is killed, wherever, nothing is lost, torn, or published twice."""
+
+from pathlib import Path
+
+import pytest
+
+from faults.plan import Options, Plan, points_of
+from faults.run import run, story
+from faults.verdict import Report
+from tranship.faultpoints import Point
+
+RARE = {Point.ACKNOWLEDGED}
+"""Reached only when something that is done is announced again."""
+
+
+def kept(folder: Path, options: Options) -> Report:
+    """The report of a run that kept every promise; fails with the stories of the files that it did not."""
+    report = run(folder, options)
+    print(report)
+    if report.wrong:
+        stories = [story(folder, options, name) for name in report.names[:3]]
+        raise AssertionError("\n".join([str(report), *report.wrong[:20], *stories, f"evidence: {folder}"]))
+    return report
+
+
+def test_a_seed_says_all_that_will_happen() -> None:
+    one, other = (Plan.of(Options(seed=5, files=300, kills=40)) for _ in range(2))
+    assert one == other
+    weather = one.weather(), other.weather()
+    assert [next(weather[0]) for _ in range(50)] == [next(weather[1]) for _ in range(50)]
+    assert Plan.of(Options(seed=6, files=300, kills=40)).lives != one.lives
+
+
+def test_work_lost_between_taking_it_and_its_outcome(tmp_path: Path) -> None:
+    """Server and client die at random moments and at boundaries of the steps."""
+    report = kept(tmp_path, Options(seed=1, files=300, kills=8, weather=0.0, deadline=60.0))
+    assert sum(report.kills.values()) == 8
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("process", ["server", "client"])
+def test_at_every_boundary_of_the_steps_five_times(tmp_path: Path, process: str) -> None:
+    points = tuple(point for point in points_of(process) if point not in RARE)
+    kills = 5 * len(points)
+    options = Options(seed=1, files=kills * 20, kills=kills, weather=0.0, victims=(process,), only=points)
+    report = kept(tmp_path, options)
+    assert report.kills == {f"{process}: {point}": 5 for point in points}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(101, 105))
+def test_a_thousand_kills_and_bad_weather(tmp_path: Path, seed: int) -> None:
+    kept(tmp_path, Options(seed=seed, files=5000, kills=250))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(201, 205))
+def test_a_thousand_kills_with_a_spare(tmp_path: Path, seed: int) -> None:
+    kept(tmp_path, Options(seed=seed, files=5000, kills=250, spare=True))
