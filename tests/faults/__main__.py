@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ def main() -> int:
     )
     asked.add_argument("--json", type=Path, help="write the report there, too")
     said = asked.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleared away
     victims = tuple(filter(None, said.victims.split(",")))
     options = Options(
         said.seed, said.files, said.kills, said.rate, said.weather, said.spare, victims, (), said.deadline

@@ -140,7 +140,7 @@ def _lives(draw: random.Random, options: Options) -> dict[str, list[Life]]:
         if points and (options.only or len(lives[victim]) % 2):
             point = points[len(lives[victim]) // (1 if options.only else 2) % len(points)]
             times = 1 if options.only else draw.choice((1, 1, 2, 3, 5, 10))
-            lives[victim].append(Life(6.0, point, times))
+            lives[victim].append(Life(4.0, point, times))
         else:
             lives[victim].append(Life(draw.uniform(0.3, 5.0)))
     for drawn in lives.values():

@@ -21,7 +21,7 @@ AHEAD = 3
 """The feeder is so many lives ahead of the deaths, so that whoever waits to die has something to do."""
 TRICKLE = 0.15
 """Seconds between two files, at most, for the same reason."""
-UNREACHED = 4.0
+UNREACHED = 2.0
 """Seconds of grace, beyond its own, for a process that is to die at a point it does not come to."""
 
 

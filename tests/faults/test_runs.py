@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.flow import flow
 from faults.plan import Options, Plan, points_of
 from faults.run import run, story
 from faults.verdict import Report
@@ -33,8 +34,8 @@ def test_a_seed_says_all_that_will_happen() -> None:
 
 def test_work_lost_between_taking_it_and_its_outcome(tmp_path: Path) -> None:
     """Server and client die at random moments and at boundaries of the steps."""
-    report = kept(tmp_path, Options(seed=1, files=300, kills=8, weather=0.0, deadline=60.0))
-    assert sum(report.kills.values()) == 8
+    report = kept(tmp_path, Options(seed=1, files=200, kills=6, weather=0.0, deadline=60.0))
+    assert sum(report.kills.values()) == 6
 
 
 @pytest.mark.soak
@@ -57,3 +58,12 @@ def test_a_thousand_kills_and_bad_weather(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(201, 205))
 def test_a_thousand_kills_with_a_spare(tmp_path: Path, seed: int) -> None:
     kept(tmp_path, Options(seed=seed, files=5000, kills=250, spare=True))
+
+
+@pytest.mark.soak
+def test_memory_is_flat_over_many_small_files(tmp_path: Path) -> None:
+    done = flow(tmp_path, 200_000, 10, print)
+    assert not done.wrong
+    second, last = done.rows[1], done.rows[-1]
+    assert last.server < second.server + 15, done.rows
+    assert last.client < second.client + 15, done.rows
