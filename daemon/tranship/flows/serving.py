@@ -40,8 +40,8 @@ class Chain(AnyChain, Protocol):
     """A chain that announces."""
 
     @property
-    def delay(self) -> timedelta:
-        """How long it keeps a source that was acknowledged."""
+    def kept_for(self) -> timedelta:
+        """How long it keeps a file that nobody needs any more."""
 
     def heads(self) -> Iterable[tuple[str, int, str]]:
         """Its topics; of each the last number that was told, and where to ask for it (host:port)."""
@@ -156,7 +156,7 @@ class Serving(Generic[O, C]):
     async def _remove(self) -> None:
         remove = Remove(self._book, self._around.clock, self._around.story)
         while True:
-            delays = [chain.delay.total_seconds() for chain in self._chains]
+            delays = [chain.kept_for.total_seconds() for chain in self._chains]
             wait = await remove(max(delays, default=0.0))
             await asyncio.sleep(1.0 if wait is None else min(1.0, wait))
 

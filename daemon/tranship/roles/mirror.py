@@ -47,6 +47,7 @@ class _Chain:
         self, name: str, options: MirrorChain, books: Books, around: Surroundings, voice: Voice
     ) -> None:
         self.started = asyncio.Event()
+        self.kept_for = options.remove_delay
         self._name = name
         self._options = options
         self._books = books

@@ -49,7 +49,7 @@ class _Chain:
         voice: Voice,
     ) -> None:
         self.options = options
-        self.delay = options.remove_delay
+        self.kept_for = options.remove_delay
         self._name = name
         self._book = book
         self._around = around
