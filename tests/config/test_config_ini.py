@@ -1,6 +1,7 @@
 """The INI files of Trollmoves: read as Trollmoves reads them, option by option, and broken ones told."""
 
 import configparser
+import tempfile
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,6 @@ from trollmoves import client as their_client
 from trollmoves import server as their_server
 
 from tranship.config import (
-    Closed,
     ConfigError,
     NameServers,
     Overrides,
@@ -24,6 +24,7 @@ from tranship.config import (
 )
 from tranship.config.findings import Report
 from tranship.config.ini_file import looks_like_ini, read_ini
+from tranship.config.unpack import Unpack
 
 SERVER = """[a]
 origin = /in/{n}.dat
@@ -217,7 +218,19 @@ SERVER_OPTIONS = {
         lambda c: c.connection_parameters["connection_uptime"] == "5",
     ),
     "watchdog_timeout": ("watchdog_timeout = 0.1", lambda c: c.poll_interval == timedelta(milliseconds=100)),
-    "compression": ("compression = False", lambda c: c.settle == Closed()),
+    "no compression": ("compression = False", lambda c: c.unpack is None),
+    "compression": (
+        "compression = xrit\nprog = /opt/xRITDecompress\nworking_directory = /work\ndelete = True",
+        lambda c: (
+            c.delete
+            and c.unpack
+            == Unpack(format="xrit", command=["/opt/xRITDecompress"], directory="/work", delete=True)
+        ),
+    ),
+    "compression bzip": (
+        "compression = bzip",
+        lambda c: c.unpack == Unpack(format="bzip2", directory=tempfile.gettempdir()),
+    ),
 }
 
 NOT_YET = {
@@ -225,7 +238,6 @@ NOT_YET = {
         "[a]\nlisten = /x\ntopic = /a\nrequest_port = 9092\n",
         ":2: [a] listen: announcing from messages is ",
     ),
-    "compression": (SERVER + "compression = xrit\n", ":5: [a] compression: unpacking is "),
     "request_port": (
         SERVER.replace("request_port = 9092\n", ""),
         ":1: [a] request_port: is missing, and a server with",
@@ -234,7 +246,6 @@ NOT_YET = {
         SERVER.replace("request_port = 9092", "unpack = tar"),
         ":1: [a] request_port: is missing, and a server with",
     ),
-    "compression of a client": (CLIENT + "compression = tar\n", ":6: [a] compression: unpacking is "),
 }
 
 NEEDS_ANOTHER = {
@@ -369,7 +380,16 @@ CLIENT_OPTIONS = {
     "nameservers": ("nameservers = h1 h2", lambda c: c.nameservers == NameServers(("h1", "h2"))),
     "nameservers off": ("nameservers = False", lambda c: c.nameservers == NameServers()),
     "nameservers on": ("nameservers = yes", lambda c: c.nameservers.multicast),
-    "compression": ("compression = False", lambda c: c.replace == {}),
+    "no compression": ("compression = False", lambda c: c.replace == {} and c.unpack is None),
+    "compression": (
+        "compression = tar\ndelete = True",
+        lambda c: c.unpack == Unpack(format="tar", delete=True) and c.replace == {},
+    ),
+    "xritdecompressor": (
+        "compression = xrit\nxritdecompressor = xRITDecompress",
+        lambda c: c.unpack == Unpack(format="xrit", command="xRITDecompress"),
+    ),
+    "compression bzip": ("compression = bzip", lambda c: c.unpack == Unpack(format="bzip2")),
     "delete": ("delete = False", lambda c: c.replace == {}),
     "processing_delay": (
         "processing_delay = 0.02",
@@ -412,15 +432,40 @@ def test_client_option(tmp_path, option):
     assert holds(chain(tmp_path, text))
 
 
-@pytest.mark.parametrize(
-    "line", ["xritdecompressor = x", "delete = True", "working_directory = /x", "block_size = 9"]
-)
+@pytest.mark.parametrize("line", ["xritdecompressor = x", "delete = True"])
 def test_an_option_of_unpacking_does_nothing_alone(tmp_path, line):
     key = line.split(" ")[0]
     assert told(tmp_path, CLIENT + line) == [
         f"warning:6: [a] {key}: does nothing without `compression`; remove it"
     ]
     assert chain(tmp_path, CLIENT + line).replace == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told_so"),
+    [
+        (
+            SERVER + "compression = xrit\n",
+            ":5: [a] compression: needs `prog`; give the full path of the program",
+        ),
+        (SERVER + "compression = tar\n", ":5: [a] compression: 'tar' does not fit; give xrit or bzip"),
+        (
+            SERVER + "compression = bzip\nprog = x\n",
+            "warning:6: [a] prog: does nothing without `compression = xrit`; remove it",
+        ),
+        (CLIENT + "compression = gz\n", ":6: [a] compression: 'gz' does not fit; give tar or xrit or bzip"),
+        (
+            CLIENT + "compression = tar\nblock_size = 9\n",
+            "warning:7: [a] block_size: is not needed: the work is done where the results go; remove it",
+        ),
+        (
+            CLIENT + "compression = xrit\nxritdecompressor = ./x\n",
+            ":7: [a] xritdecompressor: './x' is no full path; begin it with /",
+        ),
+    ],
+)
+def test_what_is_told_of_unpacking(tmp_path, text, told_so):
+    assert told_so in told(tmp_path, text)
 
 
 def test_every_option_of_trollmoves_is_tested():

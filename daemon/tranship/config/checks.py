@@ -22,6 +22,7 @@ S = TypeVar("S", ServerChain, MirrorChain)
 Folders = Callable[[Path], str]
 """What is wrong with a folder that is to be watched, in words; "" if nothing is."""
 
+_ON_A_HOST = frozenset({"file", "scp", "sftp", "ftp", "ftps"})
 _SECRET_KEY = re.compile(r"secret|passw|passphrase|token")
 
 
@@ -64,6 +65,12 @@ def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
     _check_ports(_client_sockets(config), tree, report)
     for name, chain in config.chains.items():
         check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
+        if chain.unpack and chain.destination.partition(":")[0] not in _ON_A_HOST:
+            report.error(
+                tree.place(("chains", name, "unpack")),
+                "needs files on this host, which this destination has not",
+                "leave it out, or deliver to a folder of this host",
+            )
         last = chain.destination.rpartition("/")[2]
         if last and not {"{", "}"} & set(last):
             place = tree.place(("chains", name, "destination"))

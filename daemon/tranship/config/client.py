@@ -25,6 +25,7 @@ from tranship.config.kinds import (
 )
 from tranship.config.patterns import Destination
 from tranship.config.retry import Retry
+from tranship.config.unpack import Unpack
 from tranship.config.values import Login, metadata
 
 Replacements = Annotated[
@@ -98,6 +99,11 @@ class ClientChain(Options):
     )
     retry: Retry = Field(
         default=None, description="When a delivery that failed is tried again, and a paused place probed."
+    )
+    unpack: Annotated[Unpack | None, Default("nothing"), Wanted("a format, or a block of options")] = Field(
+        default=None,
+        description="What is done with packed files on arrival (see below); `unpack: tar` is short for "
+        "`unpack: {format: tar}`. The destination has to be on this host.",
     )
     in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
 

@@ -6,7 +6,7 @@ from tranship.config.findings import Report
 from tranship.config.tree import Loc, Tree
 
 _SOCKETS = frozenset({"request", "publish"})
-_ONE_CHOICE = frozenset({"settle", "replace"})
+_ONE_CHOICE = frozenset({"settle", "replace", "unpack"})
 
 
 def with_defaults(tree: Tree, report: Report) -> Tree:

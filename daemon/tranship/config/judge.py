@@ -1,7 +1,8 @@
 """From what a file says to options: each refusal becomes a finding with its line; nothing secret is shown."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -38,8 +39,10 @@ def block_of(annotation: object) -> type[BaseModel] | None:
     """The block of options that annotation holds, directly or by name; None if it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = get_args(annotation) if get_origin(annotation) is Mapping else ()
-    return block_of(inner[1]) if inner else None
+    if get_origin(annotation) is Mapping:
+        return block_of(get_args(annotation)[1])
+    inner = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return next((block for block in map(block_of, inner) if block), None)
 
 
 def _inner_marks(annotation: object, kind: type[Any]) -> Iterator[Any]:
@@ -74,12 +77,17 @@ def _declared(model: type[BaseModel], loc: Loc) -> tuple[type[BaseModel] | None,
     for part in loc:
         if isinstance(here, type) and issubclass(here, BaseModel):
             field = here.model_fields.get(str(part))
-            here = field.annotation if field else None
+            here = _optional(field.annotation) if field else None
         elif get_origin(here) is Mapping:
             here, field = get_args(here)[1], None
         else:
             break
     return block_of(here), field
+
+
+def _optional(annotation: object) -> object:
+    """A block that may be left out is the block."""
+    return block_of(annotation) if get_origin(annotation) in (Union, UnionType) else annotation
 
 
 def _wanted(block: type[BaseModel] | None, field: FieldInfo | None) -> str:

@@ -5,6 +5,7 @@ says nothing of who may come and ask for what, so it keeps its old reach: every 
 """
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -151,6 +152,7 @@ def _server_section(section: Section, building: _Building, report: Report, port:
             building.take(SERVER[key], item)
         elif key not in _BARE and not key.startswith(_NESTED):
             _not_taken(key, item, section, report, port)
+    _unpacking(section, building, "prog")
     _connection_parameters(items, building)
 
 
@@ -186,9 +188,7 @@ def _mirror_section(section: Section, building: _Building, report: Report, port:
 
 def _not_taken(key: str, item: Item, section: Section, report: Report, port: int) -> None:
     needs = _NEEDS.get(key)
-    if key == "compression" and not _is_off(item.text):
-        report.error(item.place, "unpacking is not done yet", _LATER)
-    elif key in ("publish_port", "publisher_port"):
+    if key in ("publish_port", "publisher_port"):
         if item.text != str(port):
             report.warn(item.place, f"is not read; the port is {port}", "give another one with -p")
     elif key == "unpack":
@@ -227,20 +227,50 @@ def _client_section(section: Section, building: _Building, report: Report) -> No
         if key in CLIENT:
             building.take(CLIENT[key], item)
         elif key in _UNPACKING:
-            _unpacking(key, item, section, report)
+            _alone(key, item, section, report)
         elif key != "heartbeat":
             _replacement(key, item, building, report)
+    _unpacking(section, building, "xritdecompressor")
     _heartbeat(items, building, report)
     _tell_destination(items, report)
 
 
-def _unpacking(key: str, item: Item, section: Section, report: Report) -> None:
-    if _is_off(item.text):
-        return
-    if key == "compression":
-        report.error(item.place, "unpacking is not done yet", _LATER)
-    elif _is_off(_text(section, "compression")):
+def _alone(key: str, item: Item, section: Section, report: Report) -> None:
+    """An option of unpacking, in a client."""
+    if key in ("working_directory", "block_size"):
+        report.warn(item.place, "is not needed: the work is done where the results go", "remove it")
+    elif key != "compression" and not _is_off(item.text) and _is_off(_text(section, "compression")):
         report.warn(item.place, "does nothing without `compression`", "remove it")
+
+
+def _unpacking(section: Section, building: _Building, program: str) -> None:
+    """`compression` and what goes with it; program: the option that names the program for xrit."""
+    items = section.items
+    compression = items.get("compression")
+    if compression is None or _is_off(compression.text):
+        return
+    known = _FORMATS if program == "xritdecompressor" else {k: v for k, v in _FORMATS.items() if k != "tar"}
+    form = known.get(compression.text.strip())
+    if form is None:
+        building.report.error(
+            compression.place, f"{given(compression.text)} does not fit", f"give {' or '.join(known)}"
+        )
+        return
+    if form == "xrit" and program not in items:
+        building.report.error(compression.place, f"needs `{program}`", "give the full path of the program")
+        return
+    building.put(("unpack", "format"), form, compression.place)
+    if program in items and form == "xrit":
+        building.put(("unpack", "command"), [items[program].text], items[program].place)
+    elif program in items:
+        building.report.warn(items[program].place, "does nothing without `compression = xrit`", "remove it")
+    if "delete" in items:
+        building.put(("unpack", "delete"), items["delete"].text, items["delete"].place)
+    if program == "prog":
+        given_folder = items.get("working_directory")
+        folder = given_folder.text if given_folder else tempfile.gettempdir()
+        place = (given_folder or compression).place
+        building.put(("unpack", "directory"), folder, place)
 
 
 def _replacement(key: str, item: Item, building: _Building, report: Report) -> None:
@@ -381,5 +411,6 @@ _NEEDS: Mapping[str, str] = MappingProxyType(
         "translate": "listen",
     }
 )
+_FORMATS: Mapping[str, str] = MappingProxyType({"tar": "tar", "xrit": "xrit", "bzip": "bzip2"})
 _UNPACKING = frozenset({"compression", "xritdecompressor", "working_directory", "delete", "block_size"})
 _YES = frozenset({"1", "yes", "true", "on"})

@@ -19,6 +19,7 @@ from tranship.config.kinds import Default, Wanted
 from tranship.config.legacy import CLIENT, SERVER, Old
 from tranship.config.retry import RetryOptions
 from tranship.config.server import ServerChain, ServerConfig
+from tranship.config.unpack import Unpack
 from tranship_movers.options import MoverOptions
 from tranship_movers.registry import known_schemes, mover_class
 
@@ -42,6 +43,9 @@ def page() -> str:
         "## Sockets: `publish` and `request`",
         _SOCKETS,
         _table(Socket),
+        "## Packed files: `unpack`",
+        _UNPACK,
+        _table(Unpack),
         "## Connection parameters",
         _PARAMETERS,
         _mover_table("every mover", MoverOptions, set()),
@@ -216,6 +220,21 @@ publish: {port: 9010, bind: 192.0.2.7, security: trusted-network}
 ```
 """
 
+_UNPACK = """
+A client unpacks what has arrived and is verified, before it publishes it; a server, before it announces it. One file
+takes the packed one's place in the message (`uri`, `uid`); several become its `dataset`.
+
+```yaml
+unpack: tar
+unpack: {format: tar, delete: yes, names: "*.tgz"}
+unpack: {format: xrit, command: /opt/xRITDecompress}
+unpack: {format: program, names: "*.bufr.Z", command: [/usr/bin/decode, --quiet, "{file}"], deadline: 1 min}
+```
+
+The results appear whole, under their names, when everything is unpacked. No archive can write anywhere else, make
+links or devices, or grow beyond the bounds below: such a one is refused for good, and stays packed.
+"""
+
 _PARAMETERS = """
 A server moves the files, so its chains hold the options of the movers, under `connection_parameters`. One that no
 mover of the chain's destinations knows is an error. Instead of a password, name a file that holds it, or a key.
@@ -232,21 +251,22 @@ written in any case. What differs:
 - **A broken section is an error**, where Trollmoves drops it and goes on: a section that lacks an
   option, a value that can't be read, a section or option that stands there twice, a directory that does
   not exist.
-- **Not done yet**, and therefore an error: `compression`, `listen`, a server without `request_port`, and
+- **Not done yet**, and therefore an error: `listen`, a server without `request_port`, and
   the files of the mirror, `move_it.py` and `remove_it.py`.
 """
 
 _INI_SERVER = """
 `connection_parameters__a__b = x` becomes a block in a block; `connection_uptime`, `ssh_key_filename`,
 `ssh_connection_timeout` and `ssh_private_key_file` may stand without the prefix. The port to publish on
-comes from `-p` (9010 if it is not given), not from the file. Keys that no Trollmoves reads get a
+comes from `-p` (9010 if it is not given), not from the file. `compression`, `prog`, `working_directory` and `delete`
+become `unpack`; without a `working_directory` it is the one for temporary files. Keys that no Trollmoves reads get a
 warning.
 """
 
 _INI_CLIENT = """
 Any other key replaces the metadata item of its name in the outgoing message: by a constant, or by a
 table `old:new|old2:new2`, which leaves a value alone that it does not hold. A key that is nearly an
-option gets a warning.
+option gets a warning. `compression`, `xritdecompressor` and `delete` become `unpack`.
 """
 
 if __name__ == "__main__":

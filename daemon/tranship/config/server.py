@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tranship.config.endpoints import Discovery, Host, NameServers, Socket
 from tranship.config.kinds import (
@@ -22,8 +22,10 @@ from tranship.config.kinds import (
     Text,
     Topic,
     Wanted,
+    refuse,
 )
 from tranship.config.patterns import Allow, OriginPattern, Settle
+from tranship.config.unpack import Unpack
 from tranship.config.values import ConnectionParameters, Metadata, Parameters
 from tranship.steps.settle import Closed
 
@@ -96,10 +98,21 @@ class ServerChain(Options):
     remove_delay: Duration = Field(
         default=timedelta(seconds=30), description="Time from the acknowledgement to the deletion."
     )
+    unpack: Annotated[Unpack | None, Default("nothing"), Wanted("a format, or a block of options")] = Field(
+        default=None,
+        description="What is done with packed files before they are announced (see below). Needs a `directory`; "
+        "what lies there is deleted after its delivery. Several files from one are announced as a `dataset`.",
+    )
     connection_parameters: Annotated[ConnectionParameters, Default("those of each mover")] = Field(
         default=Parameters({}), description="Options of the movers (see below)."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per destination host.")
+
+    @model_validator(mode="after")
+    def _unpacks_somewhere(self) -> "ServerChain":
+        if self.unpack is not None and self.unpack.directory is None:
+            raise refuse("is missing", "name a folder for what is unpacked", key="unpack.directory")
+        return self
 
 
 class ServerConfig(Options):

@@ -5,7 +5,18 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tranship.config.kinds import Count, Default, FullPath, Interval, Options, Switch, Text, Wanted, refuse, words
+from tranship.config.kinds import (
+    Count,
+    Default,
+    FullPath,
+    Interval,
+    Options,
+    Switch,
+    Text,
+    Wanted,
+    refuse,
+    words,
+)
 from tranship.packed import USUAL, Format, Plan, reads_zstd
 from tranship_movers.units import ByteSize
 
@@ -30,9 +41,7 @@ class Unpack(Options):
         "empty directory; what it leaves there are the results. `{file}` is the packed file, put at the end if it "
         "stands nowhere.",
     )
-    deadline: Interval = Field(
-        default=timedelta(minutes=10), description="How long the program may take."
-    )
+    deadline: Interval = Field(default=timedelta(minutes=10), description="How long the program may take.")
     delete: Switch = Field(default=False, description="Delete the packed file once it is unpacked.")
     directory: Annotated[FullPath | None, Default("where the packed file lies")] = Field(
         default=None, description="Server: where the results go."
@@ -58,10 +67,10 @@ class Unpack(Options):
     @model_validator(mode="after")
     def _fits_together(self) -> "Unpack":
         if self.format in _WITH_PROGRAM and not self.command:
-            raise refuse("is missing", f"{self.format} needs the program's full path", key="command")
+            raise refuse("is missing", f"{self.format} needs a program: give its full path", key="command")
         if self.command and self.format not in _WITH_PROGRAM:
             raise refuse(f"does nothing with {self.format}", "remove it", key="command")
-        if self.command and not self.command[0].startswith("/"):
+        if self.command and "/" in self.command[0] and not self.command[0].startswith("/"):
             raise refuse(f"{self.command[0]!r} is no full path", "begin it with /", key="command")
         if self.format is Format.ZSTD and not reads_zstd():
             raise refuse("zstd can't be read here", "pip install 'tranship[zstd]'", key="format")

@@ -1,4 +1,4 @@
-"""verify -> acknowledge -> publish: what becomes of deliveries that were asked for.
+"""verify -> unpack -> acknowledge -> publish: what becomes of deliveries that were asked for.
 
 What is written down of them, and when, is the outcomes' concern.
 """
@@ -8,24 +8,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.outcomes import Done, Outcomes
+from tranship.flows.outcomes import Done, Failed, Outcomes
+from tranship.flows.unpacking import Unpacking
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Job, Source
 from tranship.lanes import Threads
+from tranship.packed import Broken, Hostile, UnpackError
 from tranship.steps.acknowledge import acknowledgement
 from tranship.steps.hear import announcement_of
 from tranship.steps.publish import local_message, uri_at
-from tranship.steps.request import Reply
+from tranship.steps.request import Failure, Reply
 from tranship.steps.verify import Arrival as Arriving
 from tranship.steps.verify import verify
-from tranship.wire.contract import Asker
-from tranship.wire.messages import Message
+from tranship.wire.contract import MAX_MESSAGE, Asker, Publisher
+from tranship.wire.messages import Message, decode_whole
 from tranship_movers.place import Place
 
 VERIFYING = 4
 """Threads per chain, for reading what has arrived."""
+
+
+LARGE = 4 << 20
+"""Bytes. A larger delivery is verified beside the small ones, so that they don't wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,22 @@ class Arrival:
     """The arrivals of one chain. `run` beside it, until cancelled."""
 
     def __init__(
-        self, chain: str, root: str, replacements: Mapping[str, Any], book: ClientBook, around: Surroundings
+        self,
+        chain: str,
+        root: str,
+        replacements: Mapping[str, Any],
+        unpacking: Unpacking | None,
+        book: ClientBook,
+        around: Surroundings,
     ) -> None:
-        """Publish what arrives, with its items replaced; destinations on this host lie below the folder root."""
+        """Publish what arrives, unpacked, with its items replaced; destinations on this host lie below root."""
+        self._chain = chain
         self._root = root
         self._replacements = replacements
         self.threads = Threads(f"{chain} verify", VERIFYING)
+        self._unpacking = unpacking
+        self._book = book
         self._outcomes = Outcomes(chain, book, around)
-        self.run = self._outcomes.run
         self.noted = self._outcomes.noted
         self.fail = self._outcomes.fail
 
@@ -70,20 +85,67 @@ class Arrival:
     def put_off(self, job: Job, reason: str) -> None:
         """Nobody waits for it: it goes on when its place does."""
 
-    async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
-        """Verify what has arrived; write down and publish what is whole. Why the others are not, by job."""
+    async def run(self, publisher: Publisher) -> None:
+        """Publish again what was perhaps not before a crash; then have the journal know what was published."""
+        if self._unpacking is not None:
+            jobs = [job for job, _ in await self._book.unpublished(self._chain)]
+            await self._unpacking.let_go([path for job in jobs for path in self._packed(*_offered(job))])
+        await self._outcomes.run(publisher)
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self.threads.close()
+        if self._unpacking is not None:
+            self._unpacking.threads.close()
+
+    def takes_long(self, job: Job) -> bool:
+        """Whether job is to be finished by itself, so that others don't wait for it."""
+        packed = self._unpacking is not None and bool(self._packed(*_offered(job)))
+        return packed or job.new.size > LARGE
+
+    async def finish(self, arrived: Sequence[Arrived]) -> list[Failed]:
+        """Verify (and unpack) what has arrived; write down and publish what is whole. Returns the others."""
         reached(Point.ANSWERED)
         reasons = await self.threads.do(_verified, arrived, self._root)
-        wrong = {a.asked.job.id: reason for a, reason in zip(arrived, reasons, strict=True) if reason}
-        await self._outcomes.finish([self._done(a) for a in arrived if a.asked.job.id not in wrong])
-        return wrong
+        failed = [_not_whole(a.asked, why) for a, why in zip(arrived, reasons, strict=True) if why]
+        done: list[Done] = []
+        packed: list[str] = []
+        for each in [a for a, why in zip(arrived, reasons, strict=True) if not why]:
+            try:
+                unpacked = await self._unpack(each.asked)
+                done.append(self._done(each, unpacked))
+                packed += unpacked
+            except UnpackError as error:
+                failed.append(_not_unpacked(each.asked, error))
+        await self._outcomes.finish(done)
+        if self._unpacking is not None:
+            await self._unpacking.let_go(packed)
+        return failed
 
-    def _done(self, arrived: Arrived) -> Done:
+    async def _unpack(self, asked: Asked) -> Mapping[str, tuple[str, ...]]:
+        """The names of what was in asked's packed files, by path. Raises UnpackError."""
+        packed = self._packed(asked.announcement, asked.place)
+        if self._unpacking is None or not packed:
+            return {}
+        if not is_here(asked.place):
+            raise Hostile(f"{asked.place} is not on this host: what lies there can't be unpacked from here")
+        return await self._unpacking(packed)
+
+    def _packed(self, announcement: Message, place: Place) -> list[str]:
+        """The paths at which packed files of announcement lie, or will."""
+        found = announcement_of(announcement) if self._unpacking is not None else None
+        covers = self._unpacking.covers if self._unpacking is not None else None
+        files = found.files if found is not None else ()
+        return [path_at(place, file, self._root) for file in files if covers is not None and covers(file.uid)]
+
+    def _done(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Done:
         asked = arrived.asked
-        told = acknowledgement(asked.announcement)
-        return Done(asked.job, self._outgoing(arrived), asked.at, str(asked.place), (told,))
+        told, outgoing = acknowledgement(asked.announcement), self._outgoing(arrived, unpacked)
+        if unpacked and len(outgoing.encode()) > MAX_MESSAGE:
+            raise Hostile(f"{next(iter(unpacked))}: so many files that no message can name them all")
+        return Done(asked.job, outgoing, asked.at, str(asked.place), (told,))
 
-    def _outgoing(self, arrived: Arrived) -> Message:
+    def _outgoing(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Message:
         asked, told = arrived.asked, arrived.reply
         place, message = asked.place, asked.announcement
         address = {"request_address": asked.offer.request_address}
@@ -95,7 +157,35 @@ class Arrival:
             local=is_here(place),
             identity=f"{asked.job.id}-{asked.job.new.identity}",
             replace=self._replacements,
+            unpacked={_uri(path, self._root): names for path, names in unpacked.items()},
         )
+
+
+def path_at(place: Place, file: Wanted, root: str) -> str:
+    """Where file lies on this host if it was delivered to place."""
+    return os.path.join(root, uri_at(place, file.folder, file.uid, local=True).lstrip("/"))
+
+
+def _uri(path: str, root: str) -> str:
+    """The path that a message says, of a file that lies at path."""
+    return "/" + path.removeprefix(root).lstrip("/")
+
+
+def _offered(job: Job) -> tuple[Message, Place]:
+    return decode_whole(job.new.frame), Place.parse(job.new.destination)
+
+
+def _not_whole(asked: Asked, reason: str) -> Failed:
+    return Failed.temporarily(asked.job, asked.offer, reason)
+
+
+def _not_unpacked(asked: Asked, error: UnpackError) -> Failed:
+    """What was announced with its checksum is as its server has it: another copy would be no better."""
+    found = announcement_of(asked.announcement)
+    known = found is not None and all(file.checksum for file in found.files)
+    final = isinstance(error, Hostile) or (isinstance(error, Broken) and known)
+    failure = Failure.PERMANENT if final else Failure.TEMPORARY
+    return Failed(asked.job, asked.offer, Reply(None, failure=failure, reason=str(error)))
 
 
 def is_here(place: Place) -> bool:
@@ -120,11 +210,7 @@ def _wrong(arrived: Arrived, root: str) -> str:
     if announcement is None:
         return "the announcement names no file"
     place = arrived.asked.place
-    paths = [uri_at(place, file.folder, file.uid, local=True) for file in announcement.files]
-    arrivals = [
-        Arriving(os.path.join(root, path.lstrip("/")), file)
-        for path, file in zip(paths, announcement.files, strict=True)
-    ]
+    arrivals = [Arriving(path_at(place, file, root), file) for file in announcement.files]
     if place.scheme in _OTHER_ROOTS and root == "/":
         arrivals = [arrival for arrival in arrivals if os.path.lexists(arrival.path)]
     return verify(arrivals)

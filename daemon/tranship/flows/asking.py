@@ -34,9 +34,6 @@ from tranship.wire.messages import Message, decode_whole
 from tranship_movers.errors import MoverError, of_system
 from tranship_movers.place import Place
 
-LARGE = 4 << 20
-"""Bytes. A larger delivery is verified beside the small ones, so that they don't wait for it."""
-
 LINED_UP = 1000
 """New deliveries that wait in memory per provider; more of them wait in the journal."""
 
@@ -69,8 +66,11 @@ class Receiver(Protocol):
     def say_under_way(self, request: Message) -> None:
         """A request (without credentials) is being sent."""
 
-    async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
-        """These were fulfilled. Returns why what has arrived is not whole, by job."""
+    def takes_long(self, job: Job) -> bool:
+        """Whether job is to be finished by itself, so that others don't wait for it."""
+
+    async def finish(self, arrived: Sequence[Arrived]) -> list[Failed]:
+        """These were fulfilled. Returns those of which what has arrived is not whole."""
 
     async def fail(self, failed: Sequence[Failed]) -> None:
         """These attempts failed: record what follows."""
@@ -369,7 +369,7 @@ class Asking:
             told = read_reply(answer.message, self._terms.patience.total_seconds())
             if told.data is None:
                 failed.append(Failed(asked.job, asked.offer, told))
-            elif asked.job.new.size > LARGE:
+            elif self._receiver.takes_long(asked.job):
                 self._tasks.create_task(self._finish([Arrived(asked, told)]))
             else:
                 small.append(Arrived(asked, told))
@@ -401,11 +401,11 @@ class Asking:
 
     async def _finish(self, arrived: Sequence[Arrived]) -> None:
         """Have what has arrived verified and published; what is not whole is moved again."""
-        wrong = await self._receiver.finish(arrived)
-        if wrong:
+        failed = await self._receiver.finish(arrived)
+        wrong = {each.job.id for each in failed}
+        if failed:
             self._mistrusted.update(wrong)
-            bad = [a.asked for a in arrived if a.asked.job.id in wrong]
-            await self._fail([Failed.temporarily(a.job, a.offer, wrong[a.job.id]) for a in bad])
+            await self._fail(failed)
         well = [a.asked for a in arrived if a.asked.job.id not in wrong]
         await self._pausing.arrived(well)
         good = [asked.job.id for asked in well]

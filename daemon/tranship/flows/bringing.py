@@ -14,7 +14,7 @@ from datetime import timedelta
 from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Arrived
+from tranship.flows.arrival import LARGE, Arrived
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.outcomes import Failed
 from tranship.flows.requests import Lacking
@@ -115,11 +115,14 @@ class Bringing:
     def say_under_way(self, request: Message) -> None:
         """Nobody downstream is to hear of it."""
 
-    async def finish(self, arrived: Sequence[Arrived]) -> dict[int, str]:
-        """Verify what has arrived; write down what is whole."""
+    def takes_long(self, job: Job) -> bool:
+        """Whether job is to be finished by itself, so that others don't wait for it."""
+        return job.new.size > LARGE
+
+    async def finish(self, arrived: Sequence[Arrived]) -> list[Failed]:
+        """Verify what has arrived; write down what is whole. Returns the others."""
         reasons = await self.threads.do(lambda: [self._wrong(a) for a in arrived])
-        wrong = {a.asked.job.id: reason for a, reason in zip(arrived, reasons, strict=True) if reason}
-        good = [a.asked for a in arrived if a.asked.job.id not in wrong]
+        good = [a.asked for a, reason in zip(arrived, reasons, strict=True) if not reason]
         now = self._around.clock.now()
         await self._books.client.published([(asked.job.id, now) for asked in good])
         for asked in good:
@@ -134,7 +137,11 @@ class Bringing:
             )
             self._settle(asked.job, None)
         self._around.health.progress(f"{self._chain} bring", self._around.clock.monotonic(), len(good))
-        return wrong
+        return [
+            Failed.temporarily(a.asked.job, a.asked.offer, reason)
+            for a, reason in zip(arrived, reasons, strict=True)
+            if reason
+        ]
 
     async def fail(self, failed: Sequence[Failed]) -> None:
         """Try the next server at once; when all were tried, tell who waits."""

@@ -8,7 +8,7 @@ from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.orders import OrderBook, Ordered
 from tranship.journal.places import PlaceBook
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
-from tranship.journal.server import Announced, Deletion, Page, ServerBook, Told, Transfer
+from tranship.journal.server import Announced, Deletion, Page, ServerBook, Taken, Told, Transfer
 
 __all__ = [
     "CLIENT_SCHEMA",
@@ -33,6 +33,7 @@ __all__ = [
     "Retry",
     "ServerBook",
     "Source",
+    "Taken",
     "Told",
     "Transfer",
     "Verdict",

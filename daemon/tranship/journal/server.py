@@ -38,6 +38,18 @@ CREATE INDEX parts_of ON parts (announcement);
 CREATE TRIGGER parts_go AFTER DELETE ON announcements BEGIN DELETE FROM parts WHERE announcement=old.id; END
 """,
     ),
+    (
+        Schema(
+            "unpacking",
+            (
+                """
+CREATE TABLE taken (
+    chain TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (chain, path)) WITHOUT ROWID
+""",
+            ),
+        ),
+    ),
 )
 
 
@@ -103,6 +115,15 @@ class Deletion:
     due: float
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A packed file that was unpacked and announced; or that never will be, for this reason."""
+
+    chain: str
+    version: Version
+    reason: str = ""
+
+
 class ServerBook:
     """The acts on a server's journal."""
 
@@ -151,9 +172,38 @@ class ServerBook:
 
         return await self._do(act)
 
-    async def announce(self, announced: Sequence[Announced]) -> None:
-        """Record announcements that are about to be told."""
-        await self._do(lambda db: announce_all(db, announced))
+    async def announce(
+        self,
+        announced: Sequence[Announced],
+        taken: Sequence[Taken] = (),
+        deletions: Sequence[Deletion] = (),
+    ) -> None:
+        """Record announcements that are about to be told, what was unpacked for them, what is to be deleted."""
+
+        def act(db: sqlite3.Connection) -> None:
+            announce_all(db, announced)
+            db.executemany(
+                "INSERT OR REPLACE INTO taken VALUES (?,?,?,?,?)",
+                [(t.chain, t.version.path, t.version.size, t.version.mtime_ns, t.reason) for t in taken],
+            )
+            _owe(db, deletions)
+
+        await self._do(act)
+
+    async def taken(self, chain: str, paths: Sequence[str]) -> dict[str, Version]:
+        """The versions of packed files at paths that chain is done with, as far as there are any."""
+
+        def act(db: sqlite3.Connection) -> dict[str, Version]:
+            found = {}
+            for path in paths:
+                row = db.execute(
+                    "SELECT path, size, mtime_ns FROM taken WHERE chain=? AND path=?", (chain, path)
+                ).fetchone()
+                if row is not None:
+                    found[path] = Version(*row)
+            return found
+
+        return await self._do(act)
 
     async def replay(
         self, topic: str, *, since: int | None = None, at: float = 0.0, limit: int = 500, most: int = 1 << 19

@@ -1,6 +1,6 @@
 """The client: hears announcements, asks for the files, verifies and publishes what has arrived.
 
-    hear -> want (journal) -> request -> verify -> acknowledge -> publish
+    hear -> want (journal) -> request -> verify -> unpack -> acknowledge -> publish
 
 What was missed is asked for again (Hearing). A failed attempt is tried again, new files first, by another server if
 several offer the same (Asking, Arrival).
@@ -22,6 +22,7 @@ from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.hearing import Hearing
 from tranship.flows.obeying import obey
+from tranship.flows.unpacking import Unpacking
 from tranship.hosts import make_known
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict
 from tranship.steps.hear import Announcement, announcement_of
@@ -93,7 +94,8 @@ class _Chain:
         self._draining = False
         providers = {provider.address: options.topic_of(provider) for provider in options.providers}
         self._hearing = Hearing(name, providers, options.heartbeat_alarm_scale, book, around)
-        self._arrival = Arrival(name, str(options.ftp_root), options.replace, book, around)
+        unpacking = Unpacking(options.unpack) if options.unpack is not None else None
+        self._arrival = Arrival(name, str(options.ftp_root), options.replace, unpacking, book, around)
         self._asking = Asking(name, self._terms(), self._arrival, book, around)
         self.ticket = self._asking.ticket
         self.inquire = self._asking.inquire
@@ -115,7 +117,7 @@ class _Chain:
                 tasks.create_task(self._make_known(publisher))
         finally:
             publisher.close()
-            self._arrival.threads.close()
+            self._arrival.close()
 
     async def drain(self) -> None:
         """Ask for nothing new; wait until what was asked for is answered and published."""

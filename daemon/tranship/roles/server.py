@@ -1,8 +1,8 @@
 """The server: watches places, announces what is complete, moves what is asked for.
 
-detect -> settle -> announce            one flow per chain (Reception), told by the kernel and by scans
-request -> move + verify -> answer      one flow per chain (Requests), work going by destination
-acknowledge -> remove                   what was let go is deleted when its delay is over
+detect -> settle -> unpack -> announce  one flow per chain (Reception), told by the kernel and by scans
+request -> move + verify -> answer        one flow per chain (Requests), work going by destination
+acknowledge -> remove                     what was let go is deleted when its delay is over
 """
 
 import asyncio
@@ -17,9 +17,10 @@ from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
-from tranship.flows.reception import Reception, Watching
+from tranship.flows.reception import Outlet, Reception, Watching
 from tranship.flows.requests import Requests, Terms
 from tranship.flows.serving import Serving, Voice, request_address
+from tranship.flows.unpacking import Unpacked
 from tranship.journal import ServerBook
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import Announce, Wording
@@ -60,12 +61,14 @@ class _Chain:
         self._delivery = Delivery(
             around.pool, options.connection_parameters.plain(), voice.numbers.server, options.transfers
         )
-        delay = options.remove_delay if options.delete else None
+        unpack = options.unpack
+        delay = options.remove_delay if options.delete or unpack else None
+        below = str(unpack.directory) if unpack and not options.delete else "/"
         self._requests = Requests(
             name,
             Terms(options.topic, options.station, options.transfers, voice.begun),
             Grant(name, Allowed(options.allow), book),
-            LetGo(name, delay, book, around.clock),
+            LetGo(name, delay, book, around.clock, below),
             self._delivery,
             book,
             around,
@@ -87,7 +90,12 @@ class _Chain:
             ):  # in the first second of the process: nobody moves anything yet
                 await self._sweep()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._reception.run(_Announced(self._announce(), self._voice.audience)))
+                outlet: Outlet = self._announce()
+                if self.options.unpack is not None:
+                    origin = Origin(self.options.origin)
+                    outlet = Unpacked(self.options.unpack, origin, self._announce(), self._book, self._around)
+                    tasks.create_task(outlet.run())
+                tasks.create_task(self._reception.run(_Heard(outlet, self._voice.audience)))
                 tasks.create_task(self._requests.run(answerer))
         finally:
             answerer.close()
@@ -121,18 +129,18 @@ class _Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class _Announced:
-    """Announces, as soon as there can be an audience."""
+class _Heard:
+    """An outlet that opens as soon as there can be an audience."""
 
-    announce: Announce
+    outlet: Outlet
     audience: asyncio.Event
 
     async def news(self, sightings: Sequence[Sighting]) -> list[Sighting]:
-        return await self.announce.news(sightings)
+        return await self.outlet.news(sightings)
 
     async def __call__(self, complete: Sequence[Sighting]) -> tuple[int, list[str]]:
         await self.audience.wait()
-        return await self.announce(complete)
+        return await self.outlet(complete)
 
 
 def _watching(options: ServerChain, begun: float) -> Watching:

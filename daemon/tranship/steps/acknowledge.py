@@ -41,19 +41,24 @@ def acknowledged(message: Message) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """What becomes of a chain's sources after they were acknowledged: deleted after a delay, or nothing."""
+    """What becomes of a chain's sources after they were acknowledged: deleted after a delay, or nothing.
+
+    below: only sources below this folder are deleted.
+    """
 
     chain: str
     delay: timedelta | None
     book: ServerBook
     clock: Clock
+    below: str = "/"
 
     def deletions(self, versions: Sequence[Version]) -> list[Deletion]:
         """What is owed once versions are delivered."""
         if self.delay is None:
             return []
         due = self.clock.now() + self.delay.total_seconds()
-        return [Deletion(self.chain, version, due) for version in versions]
+        below = self.below.rstrip("/") + "/"
+        return [Deletion(self.chain, v, due) for v in versions if v.path.startswith(below)]
 
     async def __call__(self, paths: list[str], seq: int | None = None) -> list[str]:
         """Record that the sources at paths were acknowledged; returns those that this chain never announced.

@@ -7,7 +7,7 @@ sequence number per topic, and the size, modification time (ns since the epoch) 
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from tranship.core.origin import Origin
 from tranship.core.story import Story
 from tranship.core.values import Sighting, Version
 from tranship.faultpoints import Point, reached
-from tranship.journal import Announced, ServerBook, Told
+from tranship.journal import Announced, Deletion, ServerBook, Taken, Told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, compose
 from tranship_movers.checksum import checksum as checksum_of
@@ -79,40 +79,72 @@ class Announce:
         known, changed, unreadable = found
         for path, reason in unreadable:  # the next scan comes back to it
             self.story.tell(Step.FAILED, path, self.wording.chain, reason=reason)
-        announced = [a for a in (self._announced(at, version) for at, version in known) if a is not None]
+        announced = [
+            a
+            for a in (self._announced(at, [version], version.path) for at, version in known)
+            if a is not None
+        ]
         if announced:
             await self.book.announce([a for a, _ in announced])
-            reached(Point.ANNOUNCED)
-            self.publisher.tell([message for _, message in announced])
-            reached(Point.TOLD)
-            self.numbers.told[self.wording.topic] = max(a.seq for a, _ in announced)
-            ms = round((self.clock.monotonic() - begun) * 1000, 1)
-            for a, _ in announced:
-                self.story.tell(
-                    Step.ANNOUNCED, a.version.path, a.chain, size=a.version.size, ms=ms, seq=a.seq
-                )
+            self._tell(announced, begun)
         return len(announced), changed
 
-    def _announced(self, at: float, version: Version) -> tuple[Announced, Message] | None:
+    async def unpacked(
+        self,
+        packed: Sighting,
+        results: Sequence[Sighting],
+        deletions: Callable[[list[Version]], list[Deletion]],
+    ) -> bool:
+        """Announce what came out of a packed file, as one, with the fields of its name; record what is to be deleted.
+
+        Whether it was; results that changed in the meantime, or can't be read, are not announced.
+        """
+        begun = self.clock.monotonic()
+        known, changed, unreadable = await asyncio.to_thread(_versions, results, self.checksum)
+        versions = tuple(version for _, version in known)
+        announced = self._announced(packed.at, versions, packed.path) if versions else None
+        if changed or unreadable or announced is None:
+            return False
+        source = Version(packed.path, packed.size, packed.mtime_ns)
+        await self.book.announce(
+            [announced[0]], [Taken(self.wording.chain, source)], deletions(list(versions))
+        )
+        self._tell([announced], begun)
+        return True
+
+    def _tell(self, announced: Sequence[tuple[Announced, Message]], begun: float) -> None:
+        reached(Point.ANNOUNCED)
+        self.publisher.tell([message for _, message in announced])
+        reached(Point.TOLD)
+        topic = self.wording.topic
+        self.numbers.told[topic] = max(self.numbers.told.get(topic, 0), *(a.seq for a, _ in announced))
+        ms = round((self.clock.monotonic() - begun) * 1000, 1)
+        for a, _ in announced:
+            self.story.tell(Step.ANNOUNCED, a.version.path, a.chain, size=a.version.size, ms=ms, seq=a.seq)
+
+    def _announced(
+        self, at: float, versions: Sequence[Version], source: str
+    ) -> tuple[Announced, Message] | None:
+        """The announcement of versions, which came from the file source."""
         wording = self.wording
-        fields = wording.origin.fields(version.path)
+        fields = wording.origin.fields(source)
         if fields is None:
             return None
-        uid = os.path.basename(version.path)
-        seq = self.numbers.take(wording.topic)
-        data = {
-            **wording.info,
-            **fields,
-            "uri": version.path,
-            "uid": uid,
-            "request_address": wording.request_address,
-            "tranship": facts(self.numbers.server, seq, version),
-        }
-        message = compose(wording.topic, "file", data)
+        seq, server = self.numbers.take(wording.topic), self.numbers.server
+        first = versions[0]
+        uid = os.path.basename(first.path)
+        data = {**wording.info, **fields, "request_address": wording.request_address}
+        if len(versions) == 1:
+            data |= {"uri": first.path, "uid": uid, "tranship": facts(server, seq, first)}
+        else:
+            data |= {
+                "dataset": [_part(v) for v in versions],
+                "tranship": {"v": 1, "server": server, "seq": seq},
+            }
+        message = compose(wording.topic, "file" if len(versions) == 1 else "dataset", data)
+        now, others = self.clock.now(), tuple(versions[1:])
         return (
-            Announced(
-                wording.topic, seq, wording.chain, version, uid, message.encode(), at, self.clock.now()
-            ),
+            Announced(wording.topic, seq, wording.chain, first, uid, message.encode(), at, now, others),
             message,
         )
 
@@ -141,6 +173,12 @@ def retold(message: Message, request_address: str, server: str, seq: int) -> Mes
     return compose(
         message.subject, message.type, {**message.data, "request_address": request_address, "tranship": told}
     )
+
+
+def _part(version: Version) -> dict[str, Any]:
+    """One file of a dataset."""
+    own = {"size": version.size, "mtime": version.mtime_ns, "checksum": version.checksum}
+    return {"uri": version.path, "uid": os.path.basename(version.path), "tranship": own}
 
 
 def _is_news(sighting: Sighting, told: Told | None) -> bool:

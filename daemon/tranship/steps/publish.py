@@ -6,6 +6,7 @@ without `request_address` and `destination`. Under `tranship` it keeps an `id`, 
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tranship.wire.messages import Message, compose
@@ -21,18 +22,25 @@ def local_message(
     local: bool,
     identity: str,
     replace: Mapping[str, Any],
+    unpacked: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Message:
     """The message of type kind about what now lies at place (a folder, perhaps of this machine: local).
 
     replace: metadata by key; a value, or a dict from old to new values (others stay).
+    unpacked: what packed files were unpacked to, as names below the folder of each, by its path: one file stands
+    in the place of the packed one, several as a `dataset`.
     """
+    lying = _localised(data, place, local=local)
+    if unpacked:
+        lying = _of_unpacked(lying, unpacked)
+        kind = next((kind for kind in ("dataset", "collection") if kind in lying), "file")
     told: dict[str, Any] = {
         key: _replaced(value, replace[key]) if key in replace else value
-        for key, value in _localised(data, place, local=local).items()
+        for key, value in lying.items()
         if key not in ("request_address", "destination", "tranship", "backup_targets")
     }
     told["origin"] = data.get("request_address", "")
-    facts = data.get("tranship")
+    facts = lying.get("tranship")
     ours = (
         {key: facts[key] for key in ("size", "checksum") if key in facts} if isinstance(facts, dict) else {}
     )
@@ -65,6 +73,27 @@ def _below(value: Any, place: Place, *, local: bool) -> Any:
         return _localised(value, place, local=local)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_below(item, place, local=local) for item in value]
+    return value
+
+
+def _of_unpacked(item: dict[str, Any], unpacked: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The same, telling of what was in the packed files instead of these."""
+    uri = item.get("uri")
+    told = {key: _of_unpacked_below(value, unpacked) for key, value in item.items()}
+    if uri not in unpacked:
+        return told
+    packed = ("uri", "uid", "path", "tranship")  # what is said of the packed file's bytes is of no use
+    told = {key: value for key, value in told.items() if key not in packed}
+    folder = posixpath.dirname(str(uri))
+    files = [{"uri": f"{folder}/{name}", "uid": posixpath.basename(name)} for name in unpacked[str(uri)]]
+    return {**told, **files[0]} if len(files) == 1 else {**told, "dataset": files}
+
+
+def _of_unpacked_below(value: Any, unpacked: Mapping[str, Sequence[str]]) -> Any:
+    if isinstance(value, dict):
+        return _of_unpacked(value, unpacked)
+    if isinstance(value, list):
+        return [_of_unpacked_below(item, unpacked) for item in value]
     return value
 
 
