@@ -100,7 +100,7 @@ class Announce:
         Whether it was; results that changed in the meantime, or can't be read, are not announced.
         """
         begun = self.clock.monotonic()
-        known, changed, unreadable = await asyncio.to_thread(_versions, results, self.checksum)
+        known, changed, unreadable = await self.blocking(_versions, results, self.checksum)
         versions = tuple(version for _, version in known)
         announced = self._announced(packed.at, versions, packed.path) if versions else None
         if changed or unreadable or announced is None:
