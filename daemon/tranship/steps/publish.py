@@ -71,7 +71,7 @@ def _localised(data: Mapping[str, Any], place: Place, *, local: bool) -> dict[st
 def _below(value: Any, place: Place, *, local: bool) -> Any:
     if isinstance(value, dict):
         return _localised(value, place, local=local)
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list):
         return [_below(item, place, local=local) for item in value]
     return value
 
