@@ -55,10 +55,13 @@ class Delivery:
                 outcomes.append(_failed(left.popleft(), error))
         return outcomes
 
-    def sweep(self, place: Place) -> int:
-        """Remove what a crash of ours has left at place (a folder); how many that were. Blocking, raises MoverError."""
+    def sweep(self, place: Place, wanted: Callable[[], bool]) -> int:
+        """Remove what a crash of ours has left at place (a folder); how many that were. Blocking, raises MoverError.
+
+        Nothing is removed if that is not wanted any more once the place has answered.
+        """
         with self.pool.lend(place, self._options(place)) as mover:
-            return len(sweep(mover, place.path.rpartition("/")[0], self.owner))
+            return 0 if not wanted() else len(sweep(mover, place.path.rpartition("/")[0], self.owner))
 
     def _deliver_all(
         self, left: deque[Move], outcomes: list[Outcome], progress: Callable[[Move, int], None]

@@ -95,17 +95,17 @@ def upload(
     checksum = _sum_to_compare(mover, source, expected, options)
     if mover.powers.whole_put:
         how = _send(mover, source, name, 0, options, progress)
+        _unchanged(source, before)
         if not mover.powers.verified:
             _confirm(mover, name, before.st_size, checksum)
-        _unchanged(source, before)
     else:
         part = part_name(name, _versioned(token, before) if token else new_token())
         resumable = bool(token) and mover.powers.append and before.st_size >= RESUMED_FROM
         with _gone_on_error(mover, part, resumable=resumable):
             offset = _kept(mover, part, before.st_size) if resumable else 0
             how = _send(mover, source, part, offset, options, progress)
-            _confirm(mover, part, before.st_size, checksum)
             _unchanged(source, before)
+            _confirm(mover, part, before.st_size, checksum)
             _show(mover, part, name, before.st_size)
     return Receipt(name, before.st_size, checksum, clock() - started, how or "copy")
 

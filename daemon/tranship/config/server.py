@@ -94,9 +94,11 @@ class ServerChain(Options):
         default=Checksum.XXH128,
         description="The checksum that is announced, and verified after each transfer.",
     )
-    delete: Switch = Field(default=False, description="Delete a file after its delivery was acknowledged.")
+    delete: Switch = Field(default=False, description="Delete a file after it was delivered or acknowledged.")
     remove_delay: Duration = Field(
-        default=timedelta(seconds=30), description="Time from the acknowledgement to the deletion."
+        default=timedelta(seconds=30),
+        description="Time from the last delivery or acknowledgement to the deletion. Nothing is deleted that a "
+        "client is being sent, or asks for again after a failure.",
     )
     unpack: Annotated[Unpack | None, Default("nothing"), Wanted("a format, or a block of options")] = Field(
         default=None,

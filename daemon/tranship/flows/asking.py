@@ -200,11 +200,13 @@ class Asking:
         finally:
             del self._inquiries[ticket]
 
-    def acknowledge(self, source: Source) -> None:
-        """Tell a server that what it offers is here."""
+    def acknowledge(self, source: Source, destination: str = "") -> None:
+        """Tell a server that what it offers is here, or at destination."""
         ticket = self.ticket("ack")
         message = decode_whole(source.frame)
-        message = asked_acknowledgement(message, ticket) if source.many else acknowledgement(message)
+        message = (
+            asked_acknowledgement(message, ticket, destination) if source.many else acknowledgement(message)
+        )
         with contextlib.suppress(BusError):  # no room now; when it is offered again, it is acknowledged again
             asker = self._askers.at(source.request_address, many=source.many)
             asker.ask(message, ticket, self._terms.patience_without_transfer.total_seconds())
@@ -408,12 +410,14 @@ class Asking:
             await self._fail(failed)
         well = [a.asked for a in arrived if a.asked.job.id not in wrong]
         await self._pausing.arrived(well)
-        good = [asked.job.id for asked in well]
+        good = {asked.job.id: asked for asked in well}
         self._mistrusted.difference_update(good)
         self._done_with(good)
-        for sources in (await self._book.sources(good)).values():
-            for source in sources:
-                self.acknowledge(source)
+        others = await self._book.sources(list(good))
+        for job, asked in good.items():
+            for offer in (asked.job.own_offer, *others.get(job, [])):
+                if offer.request_address != asked.offer.request_address:
+                    self.acknowledge(offer, asked.job.new.destination)
 
     async def _fail(self, failed: Sequence[Failed]) -> None:
         own = await self._pausing.failed(failed)

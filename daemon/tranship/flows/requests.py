@@ -23,6 +23,7 @@ from tranship.steps.request import (
     Move,
     Order,
     Refusal,
+    destined,
     granted,
     not_granted,
     paths_of,
@@ -259,7 +260,7 @@ class Requests:
             flight.source = await bring(flight.move.version)
         except Lacking as lacking:
             outcome = Outcome(flight.move, fault=Fault(lacking.failure, lacking.reason))
-            await self._book.moved([_transfer(self._chain, outcome, self._around.clock.now())])
+            await self._book.moved([_transfer(self._chain, flight, outcome, self._around.clock.now())])
             self._land(flight, outcome)
         else:
             self._lanes.put(flight.move.place.at("/"), [flight])
@@ -278,7 +279,8 @@ class Requests:
         changed = [outcome.move.version.path for outcome in outcomes if outcome.changed]
         outcomes = [_as_announced(f, outcome) for f, outcome in zip(flights, outcomes, strict=True)]
         await self._book.moved(
-            [_transfer(self._chain, outcome, now) for outcome in outcomes], self._let_go.deletions(moved)
+            [_transfer(self._chain, f, outcome, now) for f, outcome in zip(flights, outcomes, strict=True)],
+            self._let_go.deletions(moved),
         )
         reached(Point.MOVE_JOURNALED)
         for flight, outcome in zip(flights, outcomes, strict=True):
@@ -346,6 +348,9 @@ class Requests:
     async def _acknowledge(self, questions: list[Question]) -> None:
         for question in questions:
             paths = list(paths_of(question.message.data))
+            arrived = destined(question.message)
+            if arrived:
+                await self._book.had_elsewhere(self._chain, arrived)
             unknown = await self._let_go(paths, seq_of(question.message.data))
             reached(Point.ACKNOWLEDGED)
             if unknown or not paths:
@@ -389,9 +394,12 @@ def _as_announced(flight: _Flight, outcome: Outcome) -> Outcome:
     return replace(outcome, move=flight.move, fault=fault)
 
 
-def _transfer(chain: str, outcome: Outcome, now: float) -> Transfer:
+def _transfer(chain: str, flight: _Flight, outcome: Outcome, now: float) -> Transfer:
     move, fault = outcome.move, outcome.fault
-    state, reason = ("done", "") if fault is None else ("failed", fault.reason)
+    state, reason = ("done", "") if fault is None else ("given up", fault.reason)
+    ours = any(order.question.message.ticket for order in flight.orders)
+    if ours and fault is not None and fault.failure in (Failure.TEMPORARY, Failure.FATAL):
+        state = "failed"
     return Transfer(chain, move.version, move.clean, state, reason, outcome.landed, now)
 
 

@@ -154,7 +154,7 @@ class Serving(Generic[O, C]):
             await asyncio.sleep(every.total_seconds())
 
     async def _remove(self) -> None:
-        remove = Remove(self._book, self._around.clock, self._around.story)
+        remove = Remove(self._book, self._around.clock, self._around.story, self._around.policy.age_limit)
         while True:
             delays = [chain.kept_for.total_seconds() for chain in self._chains]
             wait = await remove(max(delays, default=0.0))

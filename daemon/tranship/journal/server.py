@@ -1,5 +1,6 @@
 """The server's records: what was announced, what was moved where, what is to be deleted."""
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class Page:
 class Transfer:
     """One file version to one destination (URL without credentials), and what became of it.
 
-    state: moving, done, failed. landed: where it lies (URL without credentials).
+    state: moving, done, failed (its client asks again), given up (it does not). landed: where it lies (URL without
+    credentials).
     """
 
     chain: str
@@ -317,6 +319,27 @@ class ServerBook:
 
         return await self._do(act)
 
+    async def broken_off(self, chain: str) -> None:
+        """Nothing of chain is under way: what was when it ended is asked for again, by whoever still wants it."""
+        statement = (
+            "UPDATE transfers SET state='failed', reason='broken off' WHERE state='moving' AND chain=?"
+        )
+        await self._do(many(statement, [(chain,)]))
+
+    async def had_elsewhere(self, chain: str, arrived: Sequence[tuple[str, str]]) -> None:
+        """What arrived (path, destination without credentials) by way of others is not asked for again here."""
+
+        def act(db: sqlite3.Connection) -> None:
+            for path, destination in arrived:
+                rows = db.execute(
+                    "SELECT id, destination FROM transfers WHERE chain=? AND path=? AND state='failed'",
+                    (chain, path),
+                ).fetchall()
+                ended = [(row[0],) for row in rows if _LOGIN.sub("", row[1]) == destination]
+                db.executemany("UPDATE transfers SET state='given up' WHERE id=?", ended)
+
+        await self._do(act)
+
     async def acknowledge(
         self, chain: str, paths: Sequence[str], deletions: Sequence[Deletion], now: float
     ) -> None:
@@ -332,9 +355,12 @@ class ServerBook:
         await self._do(act)
 
     async def due(
-        self, now: float, *, horizon: float, limit: int = 500
+        self, now: float, *, horizon: float, patience: float, later: float, limit: int = 500
     ) -> tuple[list[Deletion], float | None]:
         """What is to be deleted by now, and when the next one is due (None: nothing else is owed).
+
+        What somebody has under way, or has failed to get and asks for again, is not deleted: it is looked at again at
+        the time `later`. Who has not asked within patience (seconds) is not waited for.
 
         Nothing is ever put off by more than horizon (seconds): what is due later still was put off before the clock
         was put back, and waits no longer than that from now on.
@@ -343,11 +369,19 @@ class ServerBook:
         def act(db: sqlite3.Connection) -> tuple[list[Deletion], float | None]:
             db.execute("UPDATE deletions SET due=:most WHERE due>:most", {"most": now + horizon})
             rows = db.execute(
-                "SELECT chain, path, size, mtime_ns, due FROM deletions WHERE due<=? ORDER BY due LIMIT ?",
-                (now, limit),
+                "SELECT d.chain, d.path, d.size, d.mtime_ns, d.due, EXISTS (SELECT 1 FROM transfers t"
+                " WHERE t.chain=d.chain AND t.path=d.path AND t.size=d.size AND t.mtime_ns=d.mtime_ns"
+                " AND t.state NOT IN ('done', 'given up') AND t.requested>?)"
+                " FROM deletions d WHERE d.due<=? ORDER BY d.due LIMIT ?",
+                (now - patience, now, limit),
             ).fetchall()
-            following = db.execute("SELECT min(due) FROM deletions WHERE due>?", (now,)).fetchone()[0]
-            return [Deletion(r[0], Version(r[1], r[2], r[3]), r[4]) for r in rows], following
+            held = [(later, row[1]) for row in rows if row[5]]
+            db.executemany("UPDATE deletions SET due=? WHERE path=?", held)
+            if held:
+                following: float | None = now  # there may be more that is due
+            else:
+                following = db.execute("SELECT min(due) FROM deletions WHERE due>?", (now,)).fetchone()[0]
+            return [Deletion(r[0], Version(r[1], r[2], r[3]), r[4]) for r in rows if not r[5]], following
 
         return await self._do(act)
 
@@ -378,10 +412,25 @@ def announce_all(db: sqlite3.Connection, announced: Sequence[Announced]) -> None
         )
 
 
+_LOGIN = re.compile(r"(?<=://)[^/]*@")
+
+
 def _owe(db: sqlite3.Connection, deletions: Sequence[Deletion]) -> None:
+    """Have these deleted, unless a newer version was announced meanwhile; the last event counts."""
     db.executemany(
         "INSERT INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?) ON CONFLICT (path) DO UPDATE"
-        " SET chain=excluded.chain, size=excluded.size, mtime_ns=excluded.mtime_ns, due=excluded.due"
-        " WHERE size<>excluded.size OR mtime_ns<>excluded.mtime_ns OR due>excluded.due",
-        [(d.version.path, d.chain, d.version.size, d.version.mtime_ns, d.due) for d in deletions],
+        " SET chain=excluded.chain, size=excluded.size, mtime_ns=excluded.mtime_ns, due=excluded.due",
+        [
+            (d.version.path, d.chain, d.version.size, d.version.mtime_ns, d.due)
+            for d in deletions
+            if _is_last(db, d)
+        ],
     )
+
+
+def _is_last(db: sqlite3.Connection, deletion: Deletion) -> bool:
+    row = db.execute(
+        "SELECT size, mtime_ns FROM announcements WHERE chain=? AND path=? ORDER BY id DESC LIMIT 1",
+        (deletion.chain, deletion.version.path),
+    ).fetchone()
+    return row is None or row == (deletion.version.size, deletion.version.mtime_ns)

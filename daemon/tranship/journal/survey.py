@@ -34,7 +34,7 @@ _SERVER = {
     "acknowledged": "SELECT chain, count(*) FROM announcements WHERE acknowledged IS NOT NULL GROUP BY chain",
     "moving": "SELECT chain, count(*) FROM transfers WHERE state='moving' GROUP BY chain",
     "moved": "SELECT chain, count(*) FROM transfers WHERE state='done' GROUP BY chain",
-    "failed": "SELECT chain, count(*) FROM transfers WHERE state='failed' GROUP BY chain",
+    "failed": "SELECT chain, count(*) FROM transfers WHERE state IN ('failed', 'given up') GROUP BY chain",
     "to delete": "SELECT chain, count(*) FROM deletions GROUP BY chain",
 }
 _CLIENT = {
@@ -56,8 +56,8 @@ _MIRROR = {
 }
 _COUNTS = {"server": _SERVER, "client": _CLIENT, "mirror": _MIRROR}
 _REASONS = {
-    "server": "SELECT path || ' -> ' || destination || ': ' || reason FROM transfers WHERE state='failed'"
-    " ORDER BY moved DESC LIMIT 10",
+    "server": "SELECT path || ' -> ' || destination || ': ' || reason FROM transfers"
+    " WHERE state IN ('failed', 'given up') ORDER BY moved DESC LIMIT 10",
     "client": "SELECT uid || ' (' || state || ', attempt ' || attempts || '): ' || reason FROM jobs"
     " WHERE state IN ('wanted', 'dead') AND reason<>'' ORDER BY id DESC LIMIT 10",
 }

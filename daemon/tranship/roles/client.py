@@ -186,7 +186,8 @@ class _Chain:
         """It was delivered before: say so, and tell its server that it may let it go."""
         address, reason = announcement.request_address, f"delivered before ({before})"
         self._around.story.tell(Step.SKIPPED, job.new.path, self.name, peer=address, reason=reason)
-        self._asking.acknowledge(Source(address, announcement.many, announcement.message.encode()))
+        source = Source(address, announcement.many, announcement.message.encode())
+        self._asking.acknowledge(source, job.new.destination)
 
     def _terms(self) -> Terms:
         options = self.options

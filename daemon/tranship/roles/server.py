@@ -28,6 +28,9 @@ from tranship.steps.request import Grant
 from tranship_movers.errors import MoverError
 from tranship_movers.place import Place
 
+SWEEPING = 3.0
+"""Seconds that a start gives to the destinations of what a crash broke off."""
+
 
 def server(config: ServerConfig, book: ServerBook, around: Surroundings) -> "Serving[ServerChain, _Chain]":
     """A server process's work. Nothing happens before its `run`."""
@@ -89,6 +92,7 @@ class _Chain:
                 not self._voice.audience.is_set()
             ):  # in the first second of the process: nobody moves anything yet
                 await self._sweep()
+            await self._book.broken_off(self._name)
             async with asyncio.TaskGroup() as tasks:
                 outlet: Outlet = self._announce()
                 if self.options.unpack is not None:
@@ -119,13 +123,25 @@ class _Chain:
         )
 
     async def _sweep(self) -> None:
-        """Remove what a crash left at the destinations, before anything new goes there."""
+        """Remove what a crash left at the destinations, before anything new goes there. No place is waited for long."""
         broken = [t for t in await self._book.unfinished() if t.chain == self._name]
-        for folder in {t.destination.rpartition("/")[0] + "/" for t in broken}:
+        folders = {t.destination.rpartition("/")[0] + "/" for t in broken}
+        in_time = True
+
+        async def sweep(folder: str) -> None:
             # Credentials are not in the journal: what can't be reached without them is swept by the redo, whose
             # temporary file has the same name.
             with contextlib.suppress(MoverError):
-                await self._requests.threads.do(self._delivery.sweep, Place.parse(folder))
+                await self._requests.threads.do(self._delivery.sweep, Place.parse(folder), lambda: in_time)
+
+        if folders:
+            sweeping = [asyncio.create_task(sweep(folder)) for folder in folders]
+            try:
+                await asyncio.wait(sweeping, timeout=SWEEPING)
+            finally:
+                in_time = False
+                for task in sweeping:
+                    task.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """acknowledge: a client tells that it has a file (or has it already); a server may then let its copy go. Both ends.
 
-    client -> server   ack   the announcement's data
+    client -> server   ack   the announcement's data, and `destination` (without credentials): where it is
     server -> client   ack   the same, the destination without credentials
 
 and the client publishes the same `ack`, so that a spare knows that the file is done.
@@ -21,11 +21,12 @@ def acknowledgement(announcement: Message) -> Message:
     return compose(announcement.subject, "ack", announcement.data)
 
 
-def asked_acknowledgement(announcement: Message, ticket: str) -> Message:
-    """The same as a request with an id."""
+def asked_acknowledgement(announcement: Message, ticket: str, destination: str = "") -> Message:
+    """The same as a request with an id; if it is at a destination that the server knows, this says which."""
     facts = announcement.data.get("tranship")
     data = {
         **announcement.data,
+        **({"destination": destination} if destination else {}),
         "tranship": {**(facts if isinstance(facts, dict) else {"v": 1}), "id": ticket},
     }
     return compose(announcement.subject, "ack", data)

@@ -1,9 +1,13 @@
-"""remove: delete sources that have been acknowledged, when their delay is over. The journal remembers what is owed."""
+"""remove: delete sources that were delivered or acknowledged, when their delay is over and nobody is still to get them.
+
+The journal remembers what is owed (docs/decisions/0008-deletion.md is the rule).
+"""
 
 import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tranship.core.clock import Clock
 from tranship.core.journey import Step
@@ -17,18 +21,22 @@ _LATER = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Deletes what is due."""
+    """Deletes what is due. Who failed to get it and has not asked again for patience is not waited for."""
 
     book: ServerBook
     clock: Clock
     story: Story
+    patience: timedelta
 
     async def __call__(self, longest: float) -> float | None:
         """Delete everything that is due; seconds until the next is (None: nothing is owed).
 
         longest: seconds from an acknowledgement to the deletion, at most.
         """
-        due, following = await self.book.due(self.clock.now(), horizon=max(longest, _LATER))
+        now, patience = self.clock.now(), self.patience.total_seconds()
+        due, following = await self.book.due(
+            now, horizon=max(longest, _LATER), patience=patience, later=now + _LATER
+        )
         outcomes = await asyncio.to_thread(_remove, due)
         settled: list[Version] = []
         stuck: list[str] = []

@@ -374,6 +374,15 @@ def seq_of(data: object) -> int | None:
     return seq if isinstance(seq, int) else None
 
 
+def destined(message: Message) -> list[tuple[str, str]]:
+    """The source paths that an `ack` names, each with its destination (without credentials), if it names that."""
+    try:
+        wanted = _asked(message)
+    except _RefusedError:
+        return []
+    return [(path, str(_below(wanted.destination, folder))) for path, folder in wanted.paths.items()]
+
+
 def paths_of(data: object) -> Iterator[str]:
     """The source paths that the data of an `ack` names; what is no path is left out."""
     for item in files(data):
