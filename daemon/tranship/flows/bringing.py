@@ -158,7 +158,8 @@ class Bringing:
                 **facts,
             )
             if not more:
-                failure = attempt.reply.failure or Failure.TEMPORARY
+                own = attempt.reply.failure in (Failure.SUPERSEDED, Failure.PERMANENT, Failure.REFUSED)
+                failure = attempt.reply.failure if own and attempt.reply.failure else Failure.TEMPORARY
                 self._settle(attempt.job, Lacking(failure, f"brought from {peer}: {attempt.reply.reason}"))
         await self._books.client.failed(retries)
         self._around.health.progress(f"{self._chain} bring", self._around.clock.monotonic(), done=0)
