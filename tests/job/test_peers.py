@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -245,6 +246,18 @@ def test_our_requests_are_answered(servers: dict[Kind, Pairing], kind: Kind) -> 
     reply = ours_asks(site, "push", str(path), "-d", f"file://{site.outgoing}/")
     assert reply["uri"] == str(path)
     assert (site.outgoing / path.name).read_bytes() == path.read_bytes()
+
+
+def test_requests_with_more_items_are_repeated_until_interrupted(servers: dict[Kind, Pairing]) -> None:
+    address = f"127.0.0.1:{servers['trollmoves'].request_port}"
+    options = ["--extra", "max_count:1,who:me", "--spam", "0.01", "--json"]
+    command = [sys.executable, "-m", "tranship", "request", "info", address, "/1b", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout is not None
+        told = [json.loads(asking.stdout.readline()) for _ in range(3)]
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(DEADLINE) == 0
+    assert [(data["max_count"], len(data["files"])) for data in told] == [(1, 1)] * 3
 
 
 def test_an_old_client_gets_one_reply_per_request(servers: dict[Kind, Pairing]) -> None:

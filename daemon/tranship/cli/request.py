@@ -4,8 +4,9 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,12 @@ def _address(text: str) -> str:
     return address
 
 
+def _extra(text: str) -> str:
+    if any(":" not in pair for pair in text.split(",") if pair):
+        raise typer.BadParameter(f"{text!r} is no list of pairs; write them as key:value,key2:value2")
+    return text
+
+
 def _topic(text: str) -> str:
     if text.split() != [text]:
         raise typer.BadParameter(f"{text!r} is no topic; write one word, like /1b/hrit")
@@ -50,12 +57,35 @@ Patience = Annotated[
     float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the reply, or a sign of progress.")
 ]
 
+Extra = Annotated[
+    str,
+    typer.Option(
+        "--extra",
+        metavar="KEY:VALUE,…",
+        help="More items for the request: numbers, true, false and null as in JSON, anything else text.",
+        callback=_extra,
+    ),
+]
+Spam = Annotated[
+    float | None,
+    typer.Option(
+        "--spam", metavar="SECONDS", min=0.0, help="Ask again and again, with so many seconds in between."
+    ),
+]
+
 
 @app.command()
-def ping(server: Server, as_json: AsJson = False, timeout: Patience = 5.0) -> None:
+def ping(
+    server: Server, extra: Extra = "", spam: Spam = None, as_json: AsJson = False, timeout: Patience = 5.0
+) -> None:
     """Ask whether a server is there, and which station it is."""
-    data = _asked(server, compose("/ping", "ping"), "pong", timeout).fields
-    typer.echo(json.dumps(data) if as_json else f"{server}: here is station {data.get('station', 'unknown')}")
+
+    def ask() -> None:
+        data = _asked(server, _composed("/ping", "ping", _items(extra)), "pong", timeout).fields
+        station = data.get("station", "unknown")
+        typer.echo(json.dumps(data) if as_json else f"{server}: here is station {station}")
+
+    _repeated(ask, spam)
 
 
 @app.command()
@@ -65,19 +95,26 @@ def info(
         str, typer.Argument(help="Topics that begin so; all, if left out.", callback=_topic)
     ] = "/",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="So many names at most.")] = 20,
+    extra: Extra = "",
+    spam: Spam = None,
     as_json: AsJson = False,
     timeout: Patience = 5.0,
 ) -> None:
     """List what a server has announced, newest first."""
-    data = _asked(server, compose(topic, "info", {"max_count": count}), "info", timeout).fields
-    if as_json:
-        typer.echo(json.dumps(data))
-        return
-    names = data.get("files") or []
-    told = "newest first:" if names else f"nothing announced about {topic}"
-    typer.echo(f"{server}: up for {data.get('uptime', '?')}; {told}")
-    for name in names:
-        typer.echo(f"  {name}")
+
+    def ask() -> None:
+        request = _composed(topic, "info", {"max_count": count, **_items(extra)})
+        data = _asked(server, request, "info", timeout).fields
+        if as_json:
+            typer.echo(json.dumps(data))
+            return
+        names = data.get("files") or []
+        told = "newest first:" if names else f"nothing announced about {topic}"
+        typer.echo(f"{server}: up for {data.get('uptime', '?')}; {told}")
+        for name in names:
+            typer.echo(f"  {name}")
+
+    _repeated(ask, spam)
 
 
 @app.command()
@@ -102,6 +139,8 @@ def push(
     once: Annotated[
         bool, typer.Option("--once", help="Don't move it again if it was moved there before.")
     ] = False,
+    extra: Extra = "",
+    spam: Spam = None,
     as_json: AsJson = False,
     timeout: Patience = 60.0,
 ) -> None:
@@ -113,19 +152,24 @@ def push(
         )
     ours = _is_ours(server, timeout)
     data = {
+        **_items(extra),
         "uri": path,
         "uid": os.path.basename(path),
         "destination": told_to(place, unquoting=ours),
         "tranship": {"v": 1, "id": _ticket(), "again": not once, "progress": True},
     }
-    with _shown(path) as tell:
-        reply = _answer(server, _composed(topic, "push", data), timeout, tell)
-    told = read_reply(reply, timeout)
-    if told.data is None:
-        failure = told.failure if ours and told.failure else None
-        raise ended(f"{server}: {_MEANING[failure]}: {told.reason}")
-    where = f"{place}{os.path.basename(path)}" if place.path.endswith("/") else str(place)
-    typer.echo(json.dumps(told.data) if as_json else f"{path}: moved to {where}")
+
+    def ask() -> None:
+        with _shown(path) as tell:
+            reply = _answer(server, _composed(topic, "push", data), timeout, tell)
+        told = read_reply(reply, timeout)
+        if told.data is None:
+            failure = told.failure if ours and told.failure else None
+            raise ended(f"{server}: {_MEANING[failure]}: {told.reason}")
+        where = f"{place}{os.path.basename(path)}" if place.path.endswith("/") else str(place)
+        typer.echo(json.dumps(told.data) if as_json else f"{path}: moved to {where}")
+
+    _repeated(ask, spam)
 
 
 _MEANING: Mapping[Failure | None, str] = {
@@ -136,6 +180,29 @@ _MEANING: Mapping[Failure | None, str] = {
     Failure.FATAL: "failed, and nothing can be moved there until somebody mends it",
     None: "refused or failed",
 }
+
+
+def _items(extra: str) -> dict[str, Any]:
+    """The items that `--extra` gives."""
+    pairs = (pair.partition(":")[::2] for pair in extra.split(",") if pair)
+    return {key.strip(): _meant(value.strip()) for key, value in pairs}
+
+
+def _meant(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, bool | int | float | None) else text
+
+
+def _repeated(ask: Callable[[], None], pause: float | None) -> None:
+    """Ask once; or, with a pause (seconds) between, until somebody interrupts it or it fails."""
+    with suppress(KeyboardInterrupt):
+        ask()
+        while pause is not None:
+            time.sleep(pause)
+            ask()
 
 
 def _ticket() -> str:
