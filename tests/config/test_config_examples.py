@@ -67,6 +67,19 @@ def test_legacy_client_example():
     assert all("all interfaces" in warning.problem for warning in loaded.warnings)
 
 
+def test_both_examples_of_cleaning_mean_the_same():
+    ours = load(HERE / "config/clean.yaml")
+    theirs = load(HERE / "config/legacy/clean.ini")
+    assert ours.warnings == ()
+    assert [chain.model_dump() for chain in ours.config.chains.values()] == [
+        chain.model_dump() for chain in theirs.config.chains.values()
+    ]
+    assert ours.config.mail.host == theirs.config.mail.host
+    assert [warning.problem for warning in theirs.warnings] == [
+        "publishes on all interfaces, as INI files always did"
+    ]
+
+
 def test_every_example_is_tested_here():
     files = {str(path.relative_to(HERE)) for path in (HERE / "config").rglob("*.*")}
     assert files >= {

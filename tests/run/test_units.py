@@ -12,7 +12,10 @@ import pytest
 from tranship.run.supervisor import Exit, Pace
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-ROLES = ("server", "client")
+DAEMONS = ("server", "client", "mirror")
+"""Roles whose units differ in nothing but the role; what holds for one holds for all."""
+KINDS = ("server", "clean")
+"""One of each kind of unit: what runs for ever, and what runs once."""
 EXPOSURE = 16
 """At most, in tenths; systemd's scale goes from 0 to 100, and calls all below 20 OK."""
 
@@ -41,7 +44,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.fixture(params=ROLES)
+@pytest.fixture(params=KINDS)
 def instance(request, tmp_path: Path) -> Path:
     """A unit under the name of an instance of it."""
     return shutil.copy(unit(request.param), tmp_path / f"tranship-{request.param}@sat.service")
@@ -117,24 +120,23 @@ CLOSED = {
     "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK",
     "LimitCORE": "0",
     "User": "tranship",
-    "StateDirectory": "tranship",
 }
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", KINDS)
 def test_it_has_no_privileges(role):
     found = settings(unit(role))
     assert {key: found.get(key) for key in CLOSED} == {key: [value] for key, value in CLOSED.items()}
     assert found["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
     assert "ReadWritePaths" not in found  # by drop-in only
+
+
+def test_it_fits_what_the_process_does():
+    found = settings(unit("server"))
     assert found["LoadCredential"] == [
         "tranship-%i.login"
     ]  # from the credential store: its absence is no error
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_it_fits_what_the_process_does(role):
-    found = settings(unit(role))
+    assert found["StateDirectory"] == ["tranship"]
     assert found["Type"] == ["notify"]
     assert found["Restart"] == ["on-failure"]
     assert found["StartLimitIntervalSec"] == ["0"]
@@ -152,17 +154,31 @@ def seconds(values: list[str]) -> float:
     return float(value.removesuffix("s"))
 
 
-def test_server_and_client_differ_in_their_role_only():
-    server, client = unit("server").read_text(), unit("client").read_text()
-    assert (
-        server.replace("Tranship server", "Tranship client")
-        .replace("tranship server", "tranship client")
-        .replace("tranship-server", "tranship-client")
-        == client
-    )
+@pytest.mark.parametrize("role", DAEMONS[1:])
+def test_the_units_of_daemons_differ_in_their_role_only(role):
+    server = unit("server").read_text()
+    for word in ("Tranship {}", "tranship {}", "tranship-{}"):
+        server = server.replace(word.format("server"), word.format(role))
+    assert server == unit(role).read_text()
 
 
-@pytest.mark.parametrize("role", ROLES)
+def test_a_timer_cleans_every_hour(tmp_path):
+    service = shutil.copy(unit("clean"), tmp_path / "tranship-clean@data.service")
+    timer = shutil.copy(FOLDER / "tranship-clean@.timer", tmp_path / "tranship-clean@data.timer")
+    told = analyze("verify", "--man=no", str(timer), str(service))
+    assert (told.stdout, told.stderr, told.returncode) == ("", "", 0)
+    assert settings(unit("clean"))["Type"] == ["oneshot"]
+    assert settings(Path(timer))["OnCalendar"] == ["hourly"]
+
+
+def test_every_unit_is_tested_here():
+    assert {file.name for file in FOLDER.glob("*@.*")} == {
+        *(f"tranship-{role}@.service" for role in (*DAEMONS, "clean")),
+        "tranship-clean@.timer",
+    }
+
+
+@pytest.mark.parametrize("role", [*DAEMONS, "clean"])
 def test_its_command_is_one_that_the_command_line_knows(role, tmp_path):
     (command,) = settings(unit(role))["ExecStart"]
     words = shlex.split(command.replace("%i", "sat"))

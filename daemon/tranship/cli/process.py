@@ -90,7 +90,7 @@ def server(
 ) -> None:
     """Watch directories, announce what appears, move what is asked for."""
     del chain_check_interval, max_notifier_restarts
-    _log_into(log_file)
+    log_into(log_file)
     overrides = Overrides(
         publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
     )
@@ -118,7 +118,7 @@ def client(
     metrics: Metrics = None,
 ) -> None:
     """Hear announcements, ask for the files, publish what has arrived."""
-    _log_into(log_file)
+    log_into(log_file)
 
     def make(config: ClientConfig, journal: Journal, around: Surroundings) -> Role[ClientConfig]:
         return client_role.Client(config, ClientBook(journal), around)
@@ -135,7 +135,7 @@ def mirror(
     metrics: Metrics = None,
 ) -> None:
     """Announce what others announce, bring it when it is asked for, move it on."""
-    _log_into(log_file)
+    log_into(log_file)
     overrides = Overrides(publish_port=port)
 
     def make(config: MirrorConfig, journal: Journal, around: Surroundings) -> Role[MirrorConfig]:
@@ -170,10 +170,10 @@ def _run(
         config = source.load()
         health = Health()
         journal = Journal.open(Path(config.journal), schema)
-        bus = ZeroMQBus(_odd)
+        bus = ZeroMQBus(odd)
         story = Lines(logging.getLogger(STORY))
         around = Surroundings(
-            bus, Pool(), wrong_clock(os.environ) or SystemClock(), story, health, RetryPolicy(), _odd
+            bus, Pool(), wrong_clock(os.environ) or SystemClock(), story, health, RetryPolicy(), odd
         )
         log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
         bulletin = Path(f"{config.journal}.health")
@@ -193,7 +193,7 @@ def _run(
     run_process(main)
 
 
-def _log_into(file: Path | None) -> None:
+def log_into(file: Path | None) -> None:
     """Have all that goes to stderr go to the end of file: what the interpreter says of its own death, too."""
     if file is None:
         return
@@ -229,7 +229,8 @@ def _telling(read: Callable[[], Loaded[C]]) -> Callable[[], C]:
     return load
 
 
-def _odd(peer: str, what: str) -> None:
+def odd(peer: str, what: str) -> None:
+    """Log what a peer did that it should not."""
     log.warning("odd peer=%s reason=%s", peer, what)
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from tranship.config.checks import Folders, check_client, check_mirror, check_secrecy, check_server, on_disk
+from tranship.config.clean import CleanChain, CleanConfig, clean_tree
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.findings import ConfigError, Finding, Place, Report, listed, nearest
 from tranship.config.inherit import with_defaults
@@ -84,16 +85,18 @@ def load(
     path = Path(path)
     report = Report(str(path))
     tree = _tree(_text(path, report), role, report, overrides)
-    tree.value.setdefault("journal", str(default_journal(path)))
     named = tree.value["role"]
     reading = ROLES[named]
+    if "journal" in reading.config.model_fields:
+        tree.value.setdefault("journal", str(default_journal(path)))
     config = judged(reading.config, tree, report, _hints(named))
     if config is not None:
         unseen: Unseen = "warn" if role is None else "error"
         config = reading.check(config, tree, report, Circumstances(overrides, folders, unseen))
     if config is None or report.errors:
         raise ConfigError(report.errors)
-    check_secrecy(config, path, report)
+    if not isinstance(config, CleanConfig):  # it has none
+        check_secrecy(config, path, report)
     return Loaded(config, report.warnings)
 
 
@@ -198,6 +201,13 @@ def _mirror(config: MirrorConfig, tree: Tree, report: Report, around: Circumstan
     return config.model_copy(update={"chains": chains})
 
 
+def _clean(config: CleanConfig, tree: Tree, report: Report, around: Circumstances) -> CleanConfig:
+    del around
+    if not config.chains and not report.errors:
+        report.error(tree.place(("chains",)), "holds no chain", "add one")
+    return config
+
+
 ROLES: Mapping[str, Reading] = MappingProxyType(
     {
         "server": Reading(
@@ -214,6 +224,9 @@ ROLES: Mapping[str, Reading] = MappingProxyType(
             MirrorChain,
             _mirror,
             lambda sections, report, said: mirror_tree(sections, report, said.publish_port),
+        ),
+        "clean": Reading(
+            CleanConfig, CleanChain, _clean, lambda sections, report, _: clean_tree(sections, report)
         ),
     }
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ByteSize, Secret, SecretStr
 from pydantic.fields import FieldInfo
 
+from tranship.config.clean import CleanChain, CleanConfig, Mail
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.endpoints import Socket
 from tranship.config.findings import listed
@@ -40,6 +41,13 @@ def page() -> str:
         _table(ClientChain),
         "## Trying again: `retry`",
         _table(RetryOptions),
+        "## Clean",
+        _CLEAN_EXAMPLE,
+        _table(CleanConfig),
+        "### Each folder that is cleaned",
+        _table(CleanChain),
+        "### `mail`",
+        _table(Mail),
         "## Sockets: `publish` and `request`",
         _SOCKETS,
         _table(Socket),
@@ -211,6 +219,11 @@ _CLIENT_EXAMPLE = """
 `config/client.yaml` is a complete example. At the top of the file stand:
 """
 
+_CLEAN_EXAMPLE = """
+`config/clean.yaml` is a complete example; [roles/clean.md](roles/clean.md) says how it works. At the
+top of the file stand:
+"""
+
 _SOCKETS = """
 `publish: 9010` is short for `publish: {port: 9010}`. By default a socket is reached from its own host
 only. To bind it to anything else, say what keeps strangers away:
@@ -252,7 +265,7 @@ written in any case. What differs:
   option, a value that can't be read, a section or option that stands there twice, a directory that does
   not exist.
 - **Not done yet**, and therefore an error: `listen`, a server without `request_port`, and
-  the files of the mirror, `move_it.py` and `remove_it.py`.
+  the files of `move_it.py`.
 """
 
 _INI_SERVER = """
