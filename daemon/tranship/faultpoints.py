@@ -43,6 +43,7 @@ class Point(StrEnum):
     ANSWERED = "answered, not verified"
     VERIFIED = "verified, not journaled"
     DELIVERED = "delivered, not published"
+    ACKED = "ack published, not the file"
     PUBLISHED = "published, not journaled"
     DONE = "done"
 

@@ -73,6 +73,11 @@ class ClientChain(Options):
     processing_delay: Duration = Field(
         default=timedelta(0), description="Spare: wait this long for the primary to act first."
     )
+    lease: Interval = Field(
+        default=timedelta(seconds=30),
+        description="How long another client of the same section, a primary or a spare, is given to publish what it "
+        "said it has under way, if nothing more is heard of it; longer than it takes to unpack a file.",
+    )
     req_timeout: Interval = Field(
         default=timedelta(seconds=1),
         description="How long to wait for an answer to a request without a transfer.",

@@ -1,7 +1,13 @@
 """Time, handed in, so that tests need no sleep."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
+
+
+def text_of(seconds: float) -> str:
+    """A time (seconds since the epoch) as people read it: 2026-01-02T03:04:05Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Clock(Protocol):

@@ -5,13 +5,16 @@ What is written down of them, and when, is the outcomes' concern.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tranship.core.handover import Matter, Standing
+from tranship.core.leases import Ruling
 from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
+from tranship.flows.sharing import Sharing
 from tranship.flows.unpacking import Unpacking
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Job, Source
@@ -36,23 +39,51 @@ LARGE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What was verified (and unpacked), but not yet published: since when (monotonic), and the message."""
+
+    since: float
+    outgoing: Message | None
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """A request under way."""
+    """A request under way, sent at `at` (seconds since the epoch), `since` (monotonic).
+
+    whole: what is known to be whole already; then only its turn to be published is asked for.
+    """
 
     job: Job
     announcement: Message
+    about: Matter
     place: Place
     offer: Source
     asker: Asker
     at: float
+    since: float
+    whole: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A request that was fulfilled."""
+    """A request that was fulfilled; ruling: who may publish it (None: its server does not judge)."""
 
     asked: Asked
     reply: Reply
+    ruling: Ruling | None = None
+
+
+@dataclass(slots=True)
+class Finished:
+    """What arrived and is not published.
+
+    failed: not whole; stale: whole, but it took too long to be sure who publishes it, so that is to be asked again;
+    left: another client's.
+    """
+
+    failed: list[Failed] = field(default_factory=list)
+    stale: list[Asked] = field(default_factory=list)
+    left: list[tuple[Asked, Standing]] = field(default_factory=list)
 
 
 class Arrival:
@@ -64,6 +95,7 @@ class Arrival:
         root: str,
         replacements: Mapping[str, Any],
         unpacking: Unpacking | None,
+        sharing: Sharing,
         book: ClientBook,
         around: Surroundings,
     ) -> None:
@@ -73,8 +105,10 @@ class Arrival:
         self._replacements = replacements
         self.threads = Threads(f"{chain} verify", VERIFYING)
         self._unpacking = unpacking
+        self._sharing = sharing
+        self._clock = around.clock
         self._book = book
-        self._outcomes = Outcomes(chain, book, around)
+        self._outcomes = Outcomes(chain, book, around, lambda job: job.new.many)
         self.noted = self._outcomes.noted
         self.fail = self._outcomes.fail
 
@@ -103,29 +137,49 @@ class Arrival:
         packed = self._unpacking is not None and bool(self._packed(*_offered(job)))
         return packed or job.new.size > LARGE
 
-    async def finish(self, arrived: Sequence[Arrived]) -> list[Failed]:
-        """Verify (and unpack) what has arrived; write down and publish what is whole. Returns the others."""
+    async def finish(self, arrived: Sequence[Arrived]) -> Finished:
+        """Verify (and unpack) what has arrived; write down and publish what is whole, and this client's."""
         reached(Point.ANSWERED)
         reasons = await self.threads.do(_verified, arrived, self._root)
-        failed = [_not_whole(a.asked, why) for a, why in zip(arrived, reasons, strict=True) if why]
-        done: list[Done] = []
+        finished = Finished(
+            [_not_whole(a.asked, why) for a, why in zip(arrived, reasons, strict=True) if why]
+        )
+        done: dict[int, tuple[Arrived, Done]] = {}
         packed: list[str] = []
         for each in [a for a, why in zip(arrived, reasons, strict=True) if not why]:
             try:
                 unpacked = await self._unpack(each.asked)
-                done.append(self._done(each, unpacked))
+                done[each.asked.job.id] = each, self._done(each, unpacked)
                 packed += unpacked
             except UnpackError as error:
-                failed.append(_not_unpacked(each.asked, error))
-        await self._outcomes.finish(done)
+                finished.failed.append(_not_unpacked(each.asked, error))
+
+        def sift(whole: Sequence[Done]) -> Sequence[Done]:
+            return [each for each in whole if self._may_publish(*done[each.job.id], finished)]
+
+        await self._outcomes.finish([whole for _, whole in done.values()], sift)
         if self._unpacking is not None:
             await self._unpacking.let_go(packed)
-        return failed
+        return finished
+
+    def _may_publish(self, arrived: Arrived, done: Done, finished: Finished) -> bool:
+        asked, ruling = arrived.asked, arrived.ruling
+        if not self._sharing.is_fresh(ruling, asked.at, asked.since):
+            whole = asked.whole or Whole(self._clock.monotonic(), done.outgoing)
+            finished.stale.append(replace(asked, whole=whole))
+            return False
+        standing = self._sharing.may_publish(asked.about)
+        if standing is not None:
+            finished.left.append((asked, standing))
+            return False
+        if ruling is not None:
+            self._sharing.published(asked.offer.request_address, asked.announcement)
+        return True
 
     async def _unpack(self, asked: Asked) -> Mapping[str, tuple[str, ...]]:
         """The names of what was in asked's packed files, by path. Raises UnpackError."""
         packed = self._packed(asked.announcement, asked.place)
-        if self._unpacking is None or not packed:
+        if self._unpacking is None or not packed or asked.whole is not None:
             return {}
         if not is_here(asked.place):
             raise Hostile(f"{asked.place} is not on this host: what lies there can't be unpacked from here")
@@ -140,7 +194,10 @@ class Arrival:
 
     def _done(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Done:
         asked = arrived.asked
-        told, outgoing = acknowledgement(asked.announcement), self._outgoing(arrived, unpacked)
+        told = acknowledgement(asked.announcement, self._sharing.client)
+        if asked.whole is not None:
+            return Done(asked.job, asked.whole.outgoing, asked.at, str(asked.place), (told,))
+        outgoing = self._outgoing(arrived, unpacked)
         if unpacked and len(outgoing.encode()) > MAX_MESSAGE:
             raise Hostile(f"{next(iter(unpacked))}: so many files that no message can name them all")
         return Done(asked.job, outgoing, asked.at, str(asked.place), (told,))
@@ -155,7 +212,8 @@ class Arrival:
             {**message.data, **(told.data or {}), **address},
             place=place,
             local=is_here(place),
-            identity=f"{asked.job.id}-{asked.job.new.identity}",
+            about=asked.about,
+            client=self._sharing.client,
             replace=self._replacements,
             unpacked={_uri(path, self._root): names for path, names in unpacked.items()},
         )
@@ -202,7 +260,7 @@ _OTHER_ROOTS = frozenset({"sftp", "ftp", "ftps"})
 
 def _verified(arrived: Sequence[Arrived], root: str) -> list[str]:
     """Per delivery why it is not what was announced; "" if it is, or if it lies on another host. Blocking."""
-    return [_wrong(a, root) if is_here(a.asked.place) else "" for a in arrived]
+    return [_wrong(a, root) if is_here(a.asked.place) and not a.asked.whole else "" for a in arrived]
 
 
 def _wrong(arrived: Arrived, root: str) -> str:

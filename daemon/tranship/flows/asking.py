@@ -18,15 +18,18 @@ from urllib.parse import quote
 from trollsift import compose as fill_in
 
 from tranship.core.journey import Step
+from tranship.core.leases import Right
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Arrived, Asked, is_here
+from tranship.flows.arrival import Arrived, Asked, Finished, Whole, is_here
 from tranship.flows.outcomes import Failed
 from tranship.flows.pausing import Pausing
+from tranship.flows.sharing import Turns
 from tranship.journal import ClientBook, Job, Source
 from tranship.lanes import IDLE, Threads, Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
-from tranship.steps.hear import Announcement
+from tranship.steps.hear import Announcement, about_of, announcement_of
+from tranship.steps.lease import read_ruling
 from tranship.steps.request import Failure, Reply, fault_of, read_reply, requests
 from tranship.wire.askers import Askers
 from tranship.wire.contract import Answer, Asker, BusError
@@ -69,8 +72,8 @@ class Receiver(Protocol):
     def takes_long(self, job: Job) -> bool:
         """Whether job is to be finished by itself, so that others don't wait for it."""
 
-    async def finish(self, arrived: Sequence[Arrived]) -> list[Failed]:
-        """These were fulfilled. Returns those of which what has arrived is not whole."""
+    async def finish(self, arrived: Sequence[Arrived]) -> Finished:
+        """These were fulfilled."""
 
     async def fail(self, failed: Sequence[Failed]) -> None:
         """These attempts failed: record what follows."""
@@ -94,10 +97,17 @@ class Asking:
     """One chain's requests. `run` until cancelled."""
 
     def __init__(
-        self, chain: str, terms: Terms, receiver: Receiver, book: ClientBook, around: Surroundings
+        self,
+        chain: str,
+        terms: Terms,
+        receiver: Receiver,
+        sharing: Turns,
+        book: ClientBook,
+        around: Surroundings,
     ) -> None:
         """Nothing is asked for before `run`."""
         self._chain = chain
+        self._sharing = sharing
         self._terms = terms
         self._receiver = receiver
         self._book = book
@@ -112,6 +122,7 @@ class Asking:
         self._providers: dict[str, _Provider] = {}
         self._taken: set[int] = set()
         self._mistrusted: set[int] = set()
+        self._whole: dict[int, Whole] = {}
         self._asked: dict[str, Asked] = {}
         self._inquiries: dict[str, asyncio.Future[Message | None]] = {}
         self._due = asyncio.Event()
@@ -124,6 +135,7 @@ class Asking:
             state.clear()
         self._taken.clear()
         self._mistrusted.clear()
+        self._whole.clear()
         self._askers = Askers(self._around.bus, self._begin_to_collect)
         await self._pausing.load()
         try:
@@ -131,6 +143,8 @@ class Asking:
                 listening.set()
                 self._tasks.create_task(self._report())
                 self._tasks.create_task(self._pausing.run(self._probe))
+                self._tasks.create_task(self._sharing.run(self.inquire, self.ticket))
+                await self._ask_to_publish()
                 await self._request_due()
         finally:
             self._askers.close()
@@ -161,6 +175,16 @@ class Asking:
     def mistrust(self, job: Job) -> None:
         """What was delivered for job before is not there any more: it is to be moved again."""
         self._mistrusted.add(job.id)
+
+    async def _ask_to_publish(self) -> None:
+        """Ask who may publish what was found whole before a crash: another client may have done it since."""
+        now = self._around.clock.monotonic()
+        for job, outgoing in await self._sharing.unpublished():
+            announcement = announcement_of(decode_whole(job.new.frame))
+            if announcement is not None:
+                self._whole[job.id] = Whole(now, outgoing)
+                self._taken.add(job.id)
+                self._provider(job.new.request_address).fresh.put([(job, announcement)])
 
     def look(self) -> None:
         """Something in the journal may be due."""
@@ -263,10 +287,13 @@ class Asking:
         """Ask for those of due whose provider has room, and put by what waits for a place; how many these are."""
         count = 0
         parked: list[tuple[Job, Source]] = []
-        sources = await self._book.sources([job.id for job in due if job.again or self._pausing])
+        judges = {job.id: self._judge(job) for job in due}
+        needed = [job.id for job in due if job.again or self._pausing or judges[job.id]]
+        sources = await self._book.sources(needed)
         for job in due:
             offers = [job.own_offer, *sources.get(job.id, [])]
-            first = job.attempts % len(offers)
+            judge = [n for n, offer in enumerate(offers) if offer.request_address == judges[job.id]]
+            first = judge[0] if judge and not job.attempts else job.attempts % len(offers)
             offer = self._pausing.first_open(job, offers[first:] + offers[:first])
             if job.id in self._taken or self._draining:
                 continue
@@ -286,7 +313,16 @@ class Asking:
             self._taken.add(job.id)
             await self._ask(job, decode_whole(offer.frame), offer)
 
+    def _judge(self, job: Job) -> str:
+        """The server, another than its own, that another client has asked for job; "" if there is none."""
+        where = self._sharing.where(about_of(decode_whole(job.new.frame)))
+        return where if where != job.new.request_address else ""
+
     async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
+        about = about_of(announcement)
+        if not await self._sharing.may_ask(job, about):
+            self._done_with([job.id])
+            return
         place = _place(job.new.destination)
         try:
             await self._make_folder(place)
@@ -305,10 +341,12 @@ class Asking:
         terms = self._terms
         extra = {"backup_targets": list(terms.backup_targets)} if terms.backup_targets else {}
         login = _quoted(terms.login) if offer.many else terms.login  # old peers don't unquote
-        facts = {"id": ticket, "progress": True, **({"again": True} if job.id in self._mistrusted else {})}
+        again = {"again": True} if job.id in self._mistrusted else {}
+        facts = {"id": ticket, "progress": True, **self._sharing.facts, **again}
         request = requests(announcement, job.new.destination, login, facts, extra)
-        at = self._around.clock.now()
-        self._asked[ticket] = Asked(job, announcement, place, offer, asker, at)
+        at, since = self._around.clock.now(), self._around.clock.monotonic()
+        whole = self._whole.get(job.id)
+        self._asked[ticket] = Asked(job, announcement, about, place, offer, asker, at, since, whole)
         provider = self._provider(offer.request_address)
         provider.under_way += 1
         provider.again += job.again
@@ -369,12 +407,19 @@ class Asking:
             if asked is None:
                 continue
             told = read_reply(answer.message, self._terms.patience.total_seconds())
-            if told.data is None:
+            if asked.whole is not None and told.data is None:
+                self._tasks.create_task(self._ask_still(asked, asked.whole, told))
+            elif told.data is None:
                 failed.append(Failed(asked.job, asked.offer, told))
+            elif (ruling := read_ruling(told.data)) is not None and ruling.right is not Right.YOURS:
+                await self._pausing.arrived([asked])
+                await self._sharing.ruled_out(asked.job, asked.about, ruling)
+                self._done_with([asked.job.id])
+                self._due.set()
             elif self._receiver.takes_long(asked.job):
-                self._tasks.create_task(self._finish([Arrived(asked, told)]))
+                self._tasks.create_task(self._finish([Arrived(asked, told, ruling)]))
             else:
-                small.append(Arrived(asked, told))
+                small.append(Arrived(asked, told, ruling))
         if failed:
             await self._fail(failed)
         if small:
@@ -403,21 +448,45 @@ class Asking:
 
     async def _finish(self, arrived: Sequence[Arrived]) -> None:
         """Have what has arrived verified and published; what is not whole is moved again."""
-        failed = await self._receiver.finish(arrived)
+        finished = await self._receiver.finish(arrived)
+        failed = finished.failed
         wrong = {each.job.id for each in failed}
+        for asked in finished.stale:
+            if asked.whole is not None:
+                self._whole[asked.job.id] = asked.whole
+            await self._ask(asked.job, asked.announcement, asked.offer)
+        for asked, standing in finished.left:
+            await self._sharing.leave(asked.job, standing)
+            self._done_with([asked.job.id])
+            self._due.set()
         if failed:
             self._mistrusted.update(wrong)
             await self._fail(failed)
+        others = {asked.job.id for asked in (*finished.stale, *(asked for asked, _ in finished.left))}
         well = [a.asked for a in arrived if a.asked.job.id not in wrong]
         await self._pausing.arrived(well)
-        good = {asked.job.id: asked for asked in well}
+        good = {asked.job.id: asked for asked in well if asked.job.id not in others}
         self._mistrusted.difference_update(good)
         self._done_with(good)
-        others = await self._book.sources(list(good))
+        sources = await self._book.sources(list(good))
         for job, asked in good.items():
-            for offer in (asked.job.own_offer, *others.get(job, [])):
+            for offer in (asked.job.own_offer, *sources.get(job, [])):
                 if offer.request_address != asked.offer.request_address:
                     self.acknowledge(offer, asked.job.new.destination)
+                    if offer.many:
+                        self._sharing.published(offer.request_address, decode_whole(offer.frame))
+
+    async def _ask_still(self, asked: Asked, whole: Whole, told: Reply) -> None:
+        """Who may publish what is whole was not answered: ask again for a while, then publish it all the same."""
+        if self._draining:
+            self._done_with([asked.job.id])
+            return
+        waited = self._around.clock.monotonic() - whole.since
+        if told.failure is Failure.TEMPORARY and waited < self._terms.horizon:
+            await asyncio.sleep(1.0)
+            await self._ask(asked.job, asked.announcement, asked.offer)
+        else:
+            await self._finish([Arrived(asked, Reply({}, asked.announcement.type))])
 
     async def _fail(self, failed: Sequence[Failed]) -> None:
         own = await self._pausing.failed(failed)
@@ -430,7 +499,9 @@ class Asking:
         self._due.set()
 
     def _done_with(self, jobs: Iterable[int]) -> None:
-        self._taken.difference_update(jobs)
+        for job in jobs:
+            self._taken.discard(job)
+            self._whole.pop(job, None)
         if not self._under_way:
             self._idle.set()
 

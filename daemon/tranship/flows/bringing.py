@@ -14,10 +14,11 @@ from datetime import timedelta
 from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import LARGE, Arrived
+from tranship.flows.arrival import LARGE, Arrived, Finished
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.outcomes import Failed
 from tranship.flows.requests import Lacking
+from tranship.flows.sharing import Alone
 from tranship.journal import (
     ClientBook,
     Deletion,
@@ -75,7 +76,7 @@ class Bringing:
     def __init__(self, chain: str, own: Own, terms: Terms, books: Books, around: Surroundings) -> None:
         """Nothing is asked for before `asking` runs."""
         self.threads = Threads(f"{chain} copies", LOOKING)
-        self.asking = Asking(chain, terms, self, books.client, around)
+        self.asking = Asking(chain, terms, self, Alone(), books.client, around)
         self._chain = chain
         self._own = own
         self._books = books
@@ -119,8 +120,8 @@ class Bringing:
         """Whether job is to be finished by itself, so that others don't wait for it."""
         return job.new.size > LARGE
 
-    async def finish(self, arrived: Sequence[Arrived]) -> list[Failed]:
-        """Verify what has arrived; write down what is whole. Returns the others."""
+    async def finish(self, arrived: Sequence[Arrived]) -> Finished:
+        """Verify what has arrived; write down what is whole."""
         reasons = await self.threads.do(lambda: [self._wrong(a) for a in arrived])
         good = [a.asked for a, reason in zip(arrived, reasons, strict=True) if not reason]
         now = self._around.clock.now()
@@ -137,11 +138,13 @@ class Bringing:
             )
             self._settle(asked.job, None)
         self._around.health.progress(f"{self._chain} bring", self._around.clock.monotonic(), len(good))
-        return [
-            Failed.temporarily(a.asked.job, a.asked.offer, reason)
-            for a, reason in zip(arrived, reasons, strict=True)
-            if reason
-        ]
+        return Finished(
+            [
+                Failed.temporarily(a.asked.job, a.asked.offer, reason)
+                for a, reason in zip(arrived, reasons, strict=True)
+                if reason
+            ]
+        )
 
     async def fail(self, failed: Sequence[Failed]) -> None:
         """Try the next server at once; when all were tried, tell who waits."""

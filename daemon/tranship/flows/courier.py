@@ -16,7 +16,7 @@ from typing import Protocol
 
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
-from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
+from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.lanes import Lanes
 from tranship.steps.request import Failure, Reply
 from tranship.wire.contract import Publisher
@@ -113,7 +113,7 @@ class Courier:
 
     async def want(
         self, jobs: Sequence[NewJob], cursors: Sequence[Cursor] = ()
-    ) -> list[tuple[Verdict, Job, float | None]]:
+    ) -> list[tuple[Verdict, Job, Before | None]]:
         """Record what is owed (and how far servers were heard), in one; have what is new moved at once.
 
         What each of jobs turned out to be, as the journal says it.

@@ -12,7 +12,7 @@ from tranship.core.liveness import Liveness
 from tranship.core.sequence import Sequence as Numbers
 from tranship.flows.around import Surroundings
 from tranship.journal import ClientBook, Cursor
-from tranship.steps.hear import Announcement, announcement_of, sort
+from tranship.steps.hear import Announcement, Said, announcement_of, sort
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
 from tranship.wire.contract import Heard
 from tranship.wire.discovery import min_interval
@@ -28,8 +28,8 @@ class Hearer(Protocol):
     async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
         """Record what is offered, and how far its servers were heard, in one."""
 
-    async def others(self, under_way: Sequence[Message], done: Sequence[Message]) -> None:
-        """Other clients have this under way, and have done that."""
+    async def others(self, said: Sequence[Said]) -> None:
+        """Other clients say this of deliveries."""
 
     async def new_life(self, addresses: set[str]) -> None:
         """The server that is asked at addresses has begun anew: it knows nothing of what was asked before."""
@@ -96,8 +96,8 @@ class Hearing:
             out = sort(await self._subscription.heard())
             if out.announcements:
                 await self._news(out.announcements)
-            if out.under_way or out.done:
-                await self._hearer.others(out.under_way, out.done)
+            if out.said:
+                await self._hearer.others(out.said)
             for heard in out.beats:
                 await self._hear_beat(heard)
             for heard, what in out.odd:

@@ -5,7 +5,7 @@ same id) rather than loses it. One that failed is written down with its reason, 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tranship.core.journey import Step
@@ -28,7 +28,7 @@ class Done:
     outgoing  the message to publish, again after a crash; None: nobody is to be told
     began     when the successful attempt began (seconds since the epoch)
     to        where it lies now, without credentials
-    before    messages that are published before outgoing, once
+    before    messages that are published before outgoing, once, and before those of all that are done with it
     """
 
     job: Job
@@ -52,11 +52,24 @@ class Failed:
         return cls(job, offer, Reply(None, failure=Failure.TEMPORARY, reason=reason))
 
 
+Sift = Callable[[Sequence[Done]], Sequence[Done]]
+
+
 class Outcomes:
     """The outcomes of one chain's jobs. `run` beside it, until cancelled."""
 
-    def __init__(self, chain: str, book: ClientBook, around: Surroundings) -> None:
-        """Nothing is published before `run`."""
+    def __init__(
+        self,
+        chain: str,
+        book: ClientBook,
+        around: Surroundings,
+        is_asked_for: Callable[[Job], bool] = lambda job: False,
+    ) -> None:
+        """Nothing is published before `run`.
+
+        is_asked_for: which jobs may be another client's by now, after a crash: those are not published again here.
+        """
+        self._is_asked_for = is_asked_for
         self._chain = chain
         self._book = book
         self._around = around
@@ -88,8 +101,8 @@ class Outcomes:
         if self._publisher is not None:
             self._publisher.tell(messages)
 
-    async def finish(self, done: Sequence[Done]) -> None:
-        """Write down and publish what is done."""
+    async def finish(self, done: Sequence[Done], sift: Sift = lambda done: done) -> None:
+        """Write down and publish what is done; sift says, at the last moment, which of it is to be published now."""
         if not done:
             return
         reached(Point.VERIFIED)
@@ -98,7 +111,10 @@ class Outcomes:
             [Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now) for d in done]
         )
         reached(Point.DELIVERED)
-        self.tell([m for d in done for m in (*d.before, d.outgoing) if m is not None])
+        done = sift(done)
+        self.tell([message for d in done for message in d.before])
+        reached(Point.ACKED)
+        self.tell([d.outgoing for d in done if d.outgoing is not None])
         reached(Point.PUBLISHED)
         self._note([d.job.id for d in done])
         for d in done:
@@ -131,7 +147,11 @@ class Outcomes:
 
     async def _publish_again(self) -> None:
         """Publish what was done before a crash, but perhaps not published. The messages have the same ids."""
-        unpublished = await self._book.unpublished(self._chain)
+        unpublished = [
+            (job, frame)
+            for job, frame in await self._book.unpublished(self._chain)
+            if not self._is_asked_for(job)
+        ]
         if unpublished:
             self.tell([decode_whole(frame) for _, frame in unpublished if frame])
             self._note([job.id for job, _ in unpublished])

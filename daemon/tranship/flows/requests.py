@@ -4,10 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
+from tranship.core.clock import text_of
 from tranship.core.journey import Step
+from tranship.core.leases import Leases, Teller
 from tranship.core.values import Version
 from tranship.delivery import Delivery, Outcome
 from tranship.faultpoints import Point, reached
@@ -15,6 +17,7 @@ from tranship.flows.around import Surroundings
 from tranship.journal import Deletion, ServerBook, Transfer
 from tranship.lanes import Lanes, Threads
 from tranship.steps.acknowledge import acknowledged
+from tranship.steps.lease import claimant_of, published_versions, ruled
 from tranship.steps.replay import Replay
 from tranship.steps.request import (
     Failure,
@@ -144,6 +147,7 @@ class Requests:
         self._bring = bring
         self.threads = Threads(f"{chain} move", MOVERS)
         self._replay = Replay(terms.topic, book)
+        self._leases = Leases(terms.begun)
         self._refused: Counter[tuple[str, str]] = Counter()
         self._flights: dict[tuple[Version, str], _Flight] = {}
         self._open: dict[int, _Open] = {}
@@ -180,7 +184,13 @@ class Requests:
             await self._idle.wait()
 
     async def _answer(self) -> None:
-        answers = {"push": self._push, "ack": self._acknowledge, "ping": self._ping, "info": self._info}
+        answers = {
+            "push": self._push,
+            "ack": self._acknowledge,
+            "published": self._published,
+            "ping": self._ping,
+            "info": self._info,
+        }
         while True:
             by_type: dict[str, list[Question]] = {}
             for question in await self._answerer.asked():
@@ -216,9 +226,13 @@ class Requests:
         if again:
             await self._book.forget(again)
         wanted = [(self._chain, move.version, move.clean) for order in orders for move in order.moves]
-        done = await self._book.begin(wanted, self._around.clock.now())
+        done, tellers = await asyncio.gather(
+            self._book.begin(wanted, self._around.clock.now()),
+            self._book.tellers(self._chain, [move.version for order in orders for move in order.moves]),
+        )
         reached(Point.GRANTED)
         for order in orders:
+            order.tellers = [teller for move in order.moves for teller in tellers.get(move.version.path, ())]
             self._take_off(order, done)
 
     def _put_off(self, order: Order) -> bool:
@@ -233,13 +247,15 @@ class Requests:
 
     def _take_off(self, order: Order, done: Mapping[tuple[str, str], Transfer]) -> None:
         open_ = _Open(order, 0)
+        moved_at = 0.0
         for move in order.moves:
             key = move.version, move.clean
             flight = self._flights.get(key)
             told = done.get((move.version.path, move.clean))
             if flight is None and told is not None:
-                moved = f"moved before, at {_when(told.at)}"
+                moved = f"moved before, at {text_of(told.at)}"
                 self._tell(Step.SKIPPED, move.version, to=move.clean, reason=moved)
+                moved_at = max(moved_at, told.at)
                 continue
             open_.left += 1
             if flight is None:
@@ -252,7 +268,7 @@ class Requests:
         if open_.left:
             self._open[id(order)] = open_
         else:
-            self._answerer.answer(order.question, granted(order))
+            self._grant_lease(order, moved_at)
 
     async def _bring_in(self, flight: _Flight, bring: Bring) -> None:
         """Have the source here before it is moved on."""
@@ -312,7 +328,26 @@ class Requests:
         if order.faults:
             self._answerer.answer(order.question, not_granted(order.question, order.faults[0]))
         else:
-            self._answerer.answer(order.question, granted(order))
+            self._grant_lease(order)
+
+    def _grant_lease(self, order: Order, moved: float | None = None) -> None:
+        """Answer a request that is fulfilled (or was, at the time moved), and say who may publish it."""
+        claimant, answer = claimant_of(order.question.message), granted(order)
+        versions = [replace(move.version, checksum="") for move in order.moves]
+        ruling = self._leases.rule(versions, claimant, order.tellers, self._around.clock.now(), moved)
+        self._answerer.answer(order.question, ruled(answer, ruling) if claimant.client else answer)
+
+    async def _published(self, questions: list[Question]) -> None:
+        """Write down what clients have published, so that no other client does."""
+        now = self._around.clock.now()
+        for question in questions:
+            claimant, versions = claimant_of(question.message), published_versions(question.message)
+            teller = Teller(claimant.client, claimant.spare_of, now)
+            if claimant.client:
+                await self._book.told_by(self._chain, versions, teller)
+                for version in versions:
+                    self._leases.told(version, teller)
+            self._answerer.answer(question, reply(question.message, "published", {"files": len(versions)}))
 
     async def _tell_progress(self) -> None:
         """Tell the health, and those who asked for it, how far the work is, so that nobody takes it for dead."""
@@ -401,7 +436,3 @@ def _transfer(chain: str, flight: _Flight, outcome: Outcome, now: float) -> Tran
     if ours and fault is not None and fault.failure in (Failure.TEMPORARY, Failure.FATAL):
         state = "failed"
     return Transfer(chain, move.version, move.clean, state, reason, outcome.landed, now)
-
-
-def _when(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

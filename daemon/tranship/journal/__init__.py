@@ -1,7 +1,7 @@
 """What we owe and what we did, on disk: one SQLite file per process, which survives `kill -9` at any moment."""
 
 from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
-from tranship.journal.client import ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
+from tranship.journal.client import Before, ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.engine import Journal, JournalError
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
@@ -15,6 +15,7 @@ __all__ = [
     "MIRROR_SCHEMA",
     "SERVER_SCHEMA",
     "Announced",
+    "Before",
     "ClientBook",
     "Cursor",
     "Deletion",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tranship.core.handover import Matter
 from tranship.core.identity import apart
 from tranship.journal.engine import Journal, Schema, many
 from tranship.journal.orders import ORDERS, OrderBook
@@ -45,6 +46,10 @@ CREATE INDEX jobs_parked ON jobs (chain, parked, id) WHERE state='wanted' AND pa
 CREATE INDEX jobs_delivered ON jobs (chain, id) WHERE state='delivered';
 {PLACES};
 {ORDERS}
+""",
+        """
+CREATE TABLE peers (
+    chain TEXT NOT NULL, client TEXT NOT NULL, met REAL NOT NULL, PRIMARY KEY (chain, client)) WITHOUT ROWID
 """,
     ),
 )
@@ -142,6 +147,15 @@ class Source:
     frame: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """An earlier delivery: when (seconds since the epoch), where to, and what else there is to say."""
+
+    at: float
+    destination: str
+    reason: str
+
+
 class ClientBook:
     """The acts on a client's journal."""
 
@@ -176,13 +190,13 @@ class ClientBook:
 
     async def want(
         self, offered: Sequence[NewJob], cursors: Sequence[Cursor]
-    ) -> list[tuple[Verdict, Job, float | None]]:
+    ) -> list[tuple[Verdict, Job, Before | None]]:
         """Record deliveries and how far the servers were heard, in one.
 
-        Returns per offer what it is, the job (the earlier one, if there is), and when that was delivered.
+        Returns per offer what it is, the job (the earlier one, if there is), and of what is done that delivery.
         """
 
-        def act(db: sqlite3.Connection) -> list[tuple[Verdict, Job, float | None]]:
+        def act(db: sqlite3.Connection) -> list[tuple[Verdict, Job, Before | None]]:
             verdicts = [_want(db, new) for new in offered]
             note_cursors(db, cursors)
             return verdicts
@@ -260,24 +274,54 @@ class ClientBook:
         statement = "UPDATE jobs SET due=? WHERE chain=? AND state='wanted' AND attempts>0 AND due>?"
         await self._do(many(statement, [(now, chain, now)]))
 
-    async def hold(self, chain: str, identities: Sequence[str], until: float) -> None:
-        """Put off deliveries that another client has under way; it is given until then."""
-        await self._do(
-            many(
-                "UPDATE jobs SET due=? WHERE chain=? AND identity=? AND state='wanted'",
-                [(until, chain, identity) for identity in identities],
-            )
-        )
+    # other clients of the section
 
-    async def elsewhere(self, chain: str, identities: Sequence[str], now: float) -> None:
-        """Strike off deliveries that another client has done (and published)."""
-        await self._do(
-            many(
-                "UPDATE jobs SET state='done', reason='by another client', published=?"
-                " WHERE chain=? AND identity=? AND state='wanted'",
-                [(now, chain, identity) for identity in identities],
-            )
-        )
+    async def client(self, chain: str, fresh: str) -> tuple[str, list[str]]:
+        """The id of this client's chain (fresh, unless the journal has one), and those that it has heard last."""
+
+        def act(db: sqlite3.Connection) -> tuple[str, list[str]]:
+            key = f"client {chain}"
+            db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (key, fresh))
+            [own] = db.execute("SELECT value FROM facts WHERE key=?", (key,)).fetchone()
+            rows = db.execute("SELECT client FROM peers WHERE chain=? ORDER BY met DESC LIMIT 16", (chain,))
+            return str(own), [row[0] for row in rows]
+
+        return await self._do(act)
+
+    async def meet(self, chain: str, client: str, now: float) -> None:
+        """Remember another client that was heard."""
+        await self._do(many("INSERT OR REPLACE INTO peers VALUES (?,?,?)", [(chain, client, now)]))
+
+    async def hold(self, chain: str, held: Sequence[tuple[Matter, float]]) -> None:
+        """Put off deliveries that another client has under way; it is given until then (seconds since the epoch)."""
+
+        def act(db: sqlite3.Connection) -> None:
+            for about, until in held:
+                for job in _jobs_about(db, chain, about):
+                    db.execute("UPDATE jobs SET due=? WHERE id=? AND state='wanted'", (until, job))
+
+        await self._do(act)
+
+    async def elsewhere(self, chain: str, told: Sequence[Matter], now: float) -> list[str]:
+        """Strike off deliveries that another client has published; returns the paths of those that were owed."""
+
+        def act(db: sqlite3.Connection) -> list[str]:
+            paths = []
+            for about in told:
+                for job in _jobs_about(db, chain, about):
+                    paths += _strike_off(db, job, now)
+            return paths
+
+        return await self._do(act)
+
+    async def put_off(self, job: int, until: float) -> None:
+        """Another client has this delivery under way; it is given until then (seconds since the epoch)."""
+        statement = "UPDATE jobs SET state='wanted', due=? WHERE id=? AND state IN ('wanted', 'delivered')"
+        await self._do(many(statement, [(until, job)]))
+
+    async def struck_off(self, job: int, now: float) -> None:
+        """Another client has published this delivery."""
+        await self._do(lambda db: _strike_off(db, job, now))
 
     async def job(self, number: int) -> Job | None:
         """The delivery of this id, as far as it is still owed."""
@@ -355,7 +399,7 @@ def _due(
     return [_job(row) for row in rows]
 
 
-def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | None]:
+def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | None]:
     key = new.identity
     row = _earlier(db, new.chain, key)
     if row is not None and row[0] == new.server and new.server and row[1] != new.path:
@@ -371,10 +415,10 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
             ),
         ).lastrowid
         return Verdict.NEW, Job(number or 0, new), None
-    _, _, number, state, address, delivered, published = row
+    _, _, number, state, address, delivered, published, destination, reason = row
     job = Job(number, new)
     if state in ("delivered", "done"):
-        return Verdict.DONE, job, published or delivered
+        return Verdict.DONE, job, Before(published or delivered, destination, reason)
     own = address == new.request_address
     if own:  # announced anew, perhaps, as it is now: that is what is to be asked for
         known = db.execute("UPDATE jobs SET frame=? WHERE id=? AND frame<>?", (new.frame, number, new.frame))
@@ -392,6 +436,23 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, float | No
         )
         return Verdict.NEW, job, None
     return Verdict.KNOWN if own else Verdict.SOURCE, job, None
+
+
+def _jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:
+    """The delivery that another client speaks of, if it was announced here too."""
+    row = _earlier(db, chain, about.identity)
+    if row is not None and about.server and about.path and row[0] == about.server and row[1] != about.path:
+        row = _earlier(db, chain, apart(about.identity, about.path))
+    return [] if row is None else [row[2]]
+
+
+def _strike_off(db: sqlite3.Connection, job: int, now: float) -> list[str]:
+    rows = db.execute(
+        "UPDATE jobs SET state='done', reason='by another client', outgoing=NULL, published=?"
+        " WHERE id=? AND state<>'done' RETURNING path",
+        (now, job),
+    )
+    return [row[0] for row in rows]
 
 
 def _after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:
@@ -431,9 +492,10 @@ def _drop(db: sqlite3.Connection, job: int, source: Source) -> None:
 
 def _earlier(
     db: sqlite3.Connection, chain: str, key: str
-) -> tuple[str, str, int, str, str, float, float] | None:
-    row: tuple[str, str, int, str, str, float, float] | None = db.execute(
-        "SELECT server, path, id, state, request_address, delivered, published FROM jobs WHERE chain=? AND identity=?",
+) -> tuple[str, str, int, str, str, float, float, str, str] | None:
+    row: tuple[str, str, int, str, str, float, float, str, str] | None = db.execute(
+        "SELECT server, path, id, state, request_address, delivered, published, destination, reason"
+        " FROM jobs WHERE chain=? AND identity=?",
         (chain, key),
     ).fetchone()
     return row

@@ -3,17 +3,19 @@
     hear -> want (journal) -> request -> verify -> unpack -> acknowledge -> publish
 
 What was missed is asked for again (Hearing). A failed attempt is tried again, new files first, by another server if
-several offer the same (Asking, Arrival).
+several offer the same (Asking, Arrival). Among several clients of one section, one publishes (Sharing).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from tranship.chains import Chains
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.retry import policy_of
+from tranship.core.clock import text_of
+from tranship.core.handover import Matter
 from tranship.core.identity import identity
 from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
@@ -22,16 +24,14 @@ from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.hearing import Hearing
 from tranship.flows.obeying import obey
+from tranship.flows.sharing import Sharing
 from tranship.flows.unpacking import Unpacking
 from tranship.hosts import make_known
-from tranship.journal import ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict
-from tranship.steps.hear import Announcement, announcement_of
+from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict
+from tranship.steps.hear import Announcement
+from tranship.steps.lease import signed
 from tranship.wire.contract import AUDIENCE, Publisher
 from tranship.wire.discovery import beat
-from tranship.wire.messages import Message
-
-LEASE = 30.0
-"""Seconds that another client is given to finish what it said it has under way."""
 
 
 class Client:
@@ -94,9 +94,13 @@ class _Chain:
         self._draining = False
         providers = {provider.address: options.topic_of(provider) for provider in options.providers}
         self._hearing = Hearing(name, providers, options.heartbeat_alarm_scale, book, around)
+        self._sharing = Sharing(name, options.lease, book, around)
         unpacking = Unpacking(options.unpack) if options.unpack is not None else None
-        self._arrival = Arrival(name, str(options.ftp_root), options.replace, unpacking, book, around)
-        self._asking = Asking(name, self._terms(), self._arrival, book, around)
+        self._arrival = Arrival(
+            name, str(options.ftp_root), options.replace, unpacking, self._sharing, book, around
+        )
+        self._asking = Asking(name, self._terms(), self._arrival, self._sharing, book, around)
+        self.others = self._sharing.heard
         self.ticket = self._asking.ticket
         self.inquire = self._asking.inquire
         self.new_life = self._asking.ask_anew
@@ -105,6 +109,7 @@ class _Chain:
     async def run(self) -> None:
         """Work until cancelled."""
         options, begin = self.options, asyncio.Event()
+        await self._sharing.begin()
         publisher = self._around.bus.publisher(options.publish.address, f"move_it_{self.name}")
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -143,30 +148,25 @@ class _Chain:
             if verdict is Verdict.NEW and reason:
                 hopeless.append(Retry(job.id, reason, "dead"))
                 self._around.story.tell(Step.FAILED, job.new.path, self.name, reason=reason)
-            elif verdict is Verdict.NEW and self.options.processing_delay:
+            elif verdict is Verdict.NEW and job.new.due > now:
                 self._asking.look()
             elif verdict is Verdict.NEW:
                 self._asking.line_up(job, announcement)
-            elif verdict is Verdict.DONE:
+            elif before is not None:
                 self._skip(announcement, job, before)
         if hopeless:
             await self._book.failed(hopeless)
-
-    async def others(self, under_way: Sequence[Message], done: Sequence[Message]) -> None:
-        """Leave to other clients what they have under way, for a while, and what they have done."""
-        now = self._around.clock.now()
-        if under_way:
-            await self._book.hold(self.name, _identities(under_way), now + LEASE)
-        if done:
-            await self._book.elsewhere(self.name, _identities(done), now)
 
     def _offer(self, announcement: Announcement, now: float) -> tuple[NewJob, str]:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
         message = announcement.message
         destination, reason = destination_of(message, self.options.destination)
+        same = identity(announcement.files)
+        about = Matter(same, announcement.server, announcement.files[0].path)
+        standing = self._sharing.announced(about, now + self.options.processing_delay.total_seconds())
         new = NewJob(
             self.name,
-            identity(announcement.files),
+            same,
             ", ".join(file.uid for file in announcement.files[:3]),
             announcement.files[0].path,
             sum(max(0, file.size) for file in announcement.files),
@@ -178,20 +178,24 @@ class _Chain:
             message.encode(),
             message.time.timestamp(),
             now,
-            now + self.options.processing_delay.total_seconds(),
+            max(now, standing.until),
         )
         return new, reason
 
-    def _skip(self, announcement: Announcement, job: Job, before: float | None) -> None:
+    def _skip(self, announcement: Announcement, job: Job, before: Before) -> None:
         """It was delivered before: say so, and tell its server that it may let it go."""
-        address, reason = announcement.request_address, f"delivered before ({before})"
+        address = announcement.request_address
+        reason = f"delivered before, at {text_of(before.at)} to {before.destination}"
+        if before.reason:
+            reason += f", {before.reason}"
+        self._around.health.progress(f"{self.name} delivered before", self._around.clock.monotonic())
         self._around.story.tell(Step.SKIPPED, job.new.path, self.name, peer=address, reason=reason)
         source = Source(address, announcement.many, announcement.message.encode())
         self._asking.acknowledge(source, job.new.destination)
 
     def _terms(self) -> Terms:
         options = self.options
-        longest = self._around.policy.longest, timedelta(seconds=LEASE), options.processing_delay
+        longest = self._around.policy.longest, 2 * options.lease, options.processing_delay
         return Terms(
             options.login.get_secret_value() if options.login is not None else "",
             options.backup_targets,
@@ -211,15 +215,6 @@ class _Chain:
 
     async def _beat(self, publisher: Publisher, every: timedelta) -> None:
         while True:
-            publisher.tell([beat(f"move_it_{self.name}", every.total_seconds())])
+            told = beat(f"move_it_{self.name}", every.total_seconds())
+            publisher.tell([signed(told, self._sharing.client)])
             await asyncio.sleep(every.total_seconds())
-
-
-def _identities(messages: Iterable[Message]) -> list[str]:
-    """The identities of what other clients speak of."""
-    found = []
-    for message in messages:
-        announcement = announcement_of(message)
-        if announcement is not None:
-            found.append(identity(announcement.files))
-    return found

@@ -26,7 +26,7 @@ from tranship.flows.serving import Serving, Voice, request_address
 from tranship.journal import Announced, Cursor, Heard, Source
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import retold
-from tranship.steps.hear import Announcement, announcement_of
+from tranship.steps.hear import Announcement, Said, announcement_of
 from tranship.steps.request import Grant, path_of, why_unusable
 from tranship.wire.messages import Message, decode_whole
 
@@ -135,7 +135,7 @@ class _Chain:
                 self._tell(Step.SKIPPED, announcement.files[0].path, peer=peer, reason="announced before")
         self._news.set()
 
-    async def others(self, under_way: Sequence[Message], done: Sequence[Message]) -> None:
+    async def others(self, said: Sequence[Said]) -> None:
         """What other clients do is of no concern to a mirror."""
 
     def _is_usable(self, announcement: Announcement) -> bool:

@@ -33,7 +33,7 @@ LEVELS = {
     Step.ACKNOWLEDGED: logging.DEBUG,
     Step.PUBLISHED: logging.INFO,
     Step.REFUSED: logging.WARNING,
-    Step.SKIPPED: logging.DEBUG,
+    Step.SKIPPED: logging.INFO,
     Step.FAILED: logging.WARNING,
     Step.RETRIED: logging.WARNING,
     Step.REPLAYED: logging.INFO,

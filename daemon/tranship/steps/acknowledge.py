@@ -16,9 +16,13 @@ from tranship.journal import Deletion, ServerBook
 from tranship.wire.messages import Message, clean_url, compose
 
 
-def acknowledgement(announcement: Message) -> Message:
-    """That what announcement is about has arrived: to publish, and to send to other servers that offer it."""
-    return compose(announcement.subject, "ack", announcement.data)
+def acknowledgement(announcement: Message, client: str = "") -> Message:
+    """That what announcement is about has arrived: to send to other servers that offer it; or to publish, by client."""
+    if not client:
+        return compose(announcement.subject, "ack", announcement.data)
+    facts = announcement.data.get("tranship")
+    told = {**(facts if isinstance(facts, dict) else {"v": 1}), "client": client}
+    return compose(announcement.subject, "ack", {**announcement.data, "tranship": told})
 
 
 def asked_acknowledgement(announcement: Message, ticket: str, destination: str = "") -> Message:

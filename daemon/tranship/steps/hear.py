@@ -1,15 +1,18 @@
 """hear: what a subscription brings, sorted: announcements to act on, beats, and what other clients say.
 
 An announcement holds `request_address`. A `push` or an `ack`, or a file message without `request_address`, comes from
-another client of the same section (a spare and its primary hear each other): it says what that one has under way or
-has done.
+another client of the same section (a spare hears its primary): it says what that one has under way, has at its
+destination, or has published.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeGuard
 
+from tranship.core.handover import Event, Matter
+from tranship.core.identity import identity
 from tranship.core.values import Wanted
 from tranship.wire.contract import BusError, Heard, host_and_port
 from tranship.wire.messages import Message, files
@@ -36,14 +39,30 @@ class Announcement:
         return bool(self.server)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What another client said of a delivery: what happened to it there (None: that it lives, about nothing).
+
+    client: its id ("" of the old kind); lease: how long it is to be given (seconds; 0 if it does not say); where: the
+    server that it asks; many: whether that is one of ours.
+    """
+
+    event: Event | None
+    about: Matter
+    client: str
+    lease: float
+    where: str
+    many: bool
+    message: Message
+
+
 @dataclass(slots=True)
 class Sorted:
     """What was heard, by what it is for."""
 
     announcements: list[Announcement] = field(default_factory=list)
     beats: list[Heard] = field(default_factory=list)
-    under_way: list[Message] = field(default_factory=list)
-    done: list[Message] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
     odd: list[tuple[Heard, str]] = field(default_factory=list)
 
 
@@ -55,13 +74,15 @@ def sort(heard: Iterable[Heard]) -> Sorted:
         match message.type:
             case "beat":
                 out.beats.append(item)
+                if "client" in _facts(message):
+                    out.said.append(_said(None, message))
             case "push":
-                out.under_way.append(message)
+                out.said.append(_said(Event.PUSHED, message))
             case "ack":
-                out.done.append(message)
+                out.said.append(_said(Event.ACKED, message))
             case kind if kind in _FILE_TYPES:
                 if "request_address" not in message.fields:
-                    out.done.append(message)
+                    out.said.append(_said(Event.TOLD, message))
                     continue
                 announcement = announcement_of(message)
                 if announcement is None:
@@ -90,13 +111,74 @@ def announcement_of(message: Message) -> Announcement | None:
     return Announcement(message, wanted, server, seq, address)
 
 
+def about_of(message: Message) -> Matter:
+    """What a message of a server or a client is about; identity "" if it names no file."""
+    facts = _facts(message)
+    told = facts.get("of")
+    if isinstance(told, dict):
+        parts = [told.get(key) for key in ("identity", "server", "path")]
+        return Matter(*map(str, parts))
+    items = [item for item in files(message.data) if "uid" in item]
+    if not items:
+        return Matter("")
+    server = facts.get("server")
+    path = str(items[0].get("uri", "")) if "request_address" in message.fields else ""
+    return Matter(
+        identity(_wanted(item, facts if isinstance(server, str) else {}) for item in items),
+        server if isinstance(server, str) else "",
+        path,
+    )
+
+
+def likeness(message: Message) -> str:
+    """What a client's messages about one file have in common even if it unpacks it: everything but names.
+
+    "" if that is nothing.
+    """
+    data = message.fields
+    facts = _facts(message)
+    told = [(key, str(value)) for key, value in data.items() if key not in _NAMES]
+    told += [(key, str(facts[key])) for key in ("server", "seq") if key in facts]
+    if not told:
+        return ""
+    where = data.get("request_address", data.get("origin", ""))
+    return f"{message.subject} {where} {sorted(told)}"
+
+
+_NAMES = frozenset(
+    {
+        *("uid", "uri", "dataset", "collection", "tranship"),
+        *("request_address", "origin", "destination", "backup_targets"),
+    }
+)
+
+
+def _said(event: Event | None, message: Message) -> Said:
+    facts = _facts(message)
+    client, lease, where = facts.get("client"), facts.get("lease"), message.fields.get("request_address")
+    return Said(
+        event,
+        Matter("") if event is None else about_of(message),
+        client if isinstance(client, str) else "",
+        float(lease) if isinstance(lease, (int, float)) and math.isfinite(lease) and lease > 0 else 0.0,
+        where if isinstance(where, str) else "",
+        isinstance(facts.get("server"), str),
+        message,
+    )
+
+
+def _facts(message: Message) -> dict[str, object]:
+    facts = message.fields.get("tranship")
+    return facts if isinstance(facts, dict) else {}
+
+
 def _wanted(item: dict[str, object], facts: dict[str, object]) -> Wanted:
     own, folder = item.get("tranship"), item.get("path")
     facts = own if isinstance(own, dict) else facts
     size, mtime, checksum = facts.get("size"), facts.get("mtime"), facts.get("checksum")
     return Wanted(
         str(item["uid"]),
-        str(item["uri"]),
+        str(item.get("uri", "")),
         size if _is_number(size) else -1,
         mtime if _is_number(mtime) else -1,
         checksum if isinstance(checksum, str) else "",

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from tranship.core.handover import Matter
+from tranship.core.identity import apart
 from tranship.wire.messages import Message, compose
 from tranship_movers.place import Place
 
@@ -20,12 +22,14 @@ def local_message(
     *,
     place: Place,
     local: bool,
-    identity: str,
+    about: Matter,
+    client: str,
     replace: Mapping[str, Any],
     unpacked: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Message:
     """The message of type kind about what now lies at place (a folder, perhaps of this machine: local).
 
+    about: which delivery it is; client: the id of who publishes it.
     replace: metadata by key; a value, or a dict from old to new values (others stay).
     unpacked: what packed files were unpacked to, as names below the folder of each, by its path: one file stands
     in the place of the packed one, several as a `dataset`.
@@ -44,8 +48,14 @@ def local_message(
     ours = (
         {key: facts[key] for key in ("size", "checksum") if key in facts} if isinstance(facts, dict) else {}
     )
-    told["tranship"] = {"v": 1, **ours, "id": identity}
+    of = {"identity": about.identity, "server": about.server, "path": about.path}
+    told["tranship"] = {"v": 1, **ours, "id": named(about), "client": client, "of": of}
     return compose(subject, kind, told)
+
+
+def named(about: Matter) -> str:
+    """The id of a delivery's message: the same, whoever publishes it; namesakes from two folders have two."""
+    return apart(about.identity, about.path.rpartition("/")[0])
 
 
 def uri_at(place: Place, folder: str, uid: str, *, local: bool) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tranship.core.allow import Allowed
+from tranship.core.leases import Teller
 from tranship.core.places import About
 from tranship.core.values import Version, Wanted
 from tranship.journal import ServerBook, Told
@@ -142,11 +143,15 @@ class Move:
 
 @dataclass(slots=True)
 class Order:
-    """A request that is granted: everything that it wants moved. `again`: even what was delivered before."""
+    """A request that is granted: everything that it wants moved. `again`: even what was delivered before.
+
+    tellers: who has published what it wants, as of when it was granted.
+    """
 
     question: Question
     moves: list[Move]
     again: bool = False
+    tellers: Sequence[Teller] = ()
     faults: list[Fault] = field(default_factory=list)
 
 
