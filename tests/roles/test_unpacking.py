@@ -49,7 +49,7 @@ def test_a_client_unpacks_what_arrives(tmp_path: Path) -> None:
             ]
             assert "uri" not in many.data
             assert "uid" not in many.data
-            assert set(many.data["tranship"]) == {"v", "id"}
+            assert set(many.data["tranship"]) == {"v", "id", "client", "of"}
             one = by_name["erste"]
             assert (one.type, one.data["uri"], one.data["uid"]) == ("file", f"{out}/c", "c")
             assert (by_name["plain"].type, by_name["plain"].data["uid"]) == ("file", "plain.dat")
