@@ -52,9 +52,13 @@ class File:
 
 @dataclass(frozen=True)
 class Life:
-    """One life of a process, and how it ends: when it comes to a point so many times, or after seconds."""
+    """One life of a process, and how it ends: when it comes to a point so many times, or after seconds.
+
+    early: seconds count from the start of the process; else from when it is ready.
+    """
 
     seconds: float
+    early: bool = False
     point: Point | None = None
     times: int = 1
 
@@ -131,6 +135,12 @@ def _large(draw: random.Random) -> int:
     return draw.randint(4 << 20, 6 << 20)
 
 
+def _at_random(draw: random.Random) -> Life:
+    if draw.random() < 0.25:
+        return Life(draw.uniform(0.1, 1.5), early=True)
+    return Life(draw.choice((1, 4)) * draw.uniform(0.0, 1.5))
+
+
 def _lives(draw: random.Random, options: Options) -> dict[str, list[Life]]:
     """Half of the lives end at a random moment, half at a point; every point comes as often as the others."""
     lives: dict[str, list[Life]] = {victim: [] for victim in options.killed}
@@ -140,9 +150,9 @@ def _lives(draw: random.Random, options: Options) -> dict[str, list[Life]]:
         if points and (options.only or len(lives[victim]) % 2):
             point = points[len(lives[victim]) // (1 if options.only else 2) % len(points)]
             times = 1 if options.only else draw.choice((1, 1, 2, 3, 5, 10))
-            lives[victim].append(Life(4.0, point, times))
+            lives[victim].append(Life(5.0, point=point, times=times))
         else:
-            lives[victim].append(Life(draw.uniform(0.3, 5.0)))
+            lives[victim].append(_at_random(draw))
     for drawn in lives.values():
         draw.shuffle(drawn)
     return lives

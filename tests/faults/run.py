@@ -21,8 +21,6 @@ AHEAD = 3
 """The feeder is so many lives ahead of the deaths, so that whoever waits to die has something to do."""
 TRICKLE = 0.15
 """Seconds between two files, at most, for the same reason."""
-UNREACHED = 2.0
-"""Seconds of grace, beyond its own, for a process that is to die at a point it does not come to."""
 
 
 def run(folder: Path, options: Options) -> Report:
@@ -100,9 +98,10 @@ class _Run:
                 self._lived += 1
                 continue
             process = self._world.start(name, life.point, life.times)
-            patience = life.seconds + (UNREACHED if life.point else 0.0)
             try:
-                ended: int | None = process.popen.wait(patience)
+                if not life.early:
+                    self._world.until_ready(name, process)
+                ended: int | None = process.popen.wait(life.seconds)
             except subprocess.TimeoutExpired:
                 ended = None
                 process.kill()
@@ -165,10 +164,9 @@ class _Run:
         """Start everybody anew, and wait until nothing is owed any more."""
         made, begun = self._world, time.monotonic()
         for name in made.options.killed:
-            before = (
-                made.log(name).read_text(errors="replace").count(" ready") if made.log(name).exists() else 0
-            )
-            made.start(name).until(" ready", before + 1, deadline=60)
+            process = made.start(name)
+            if not made.until_ready(name, process):
+                self._report.broken.append(f"{name} did not come up: {process.output[-1500:]}")
         last = {name: versions[-1] for name, versions in self._dropped.versions.items()}
 
         def quiet() -> bool:

@@ -30,6 +30,9 @@ class Report:
     unpublished: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)
     repeated: int = 0
+    """Messages that were published again with the same id, by whomever …"""
+    by_both: int = 0
+    """… and how many of these by another client."""
     undone: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -74,9 +77,9 @@ def judge(world: World, dropped: Dropped, ears: Ears, report: Report) -> None:
         if not ears.heard.get((name, last.version)):
             report.unpublished.append(f"{name}: version {last.version} was never published")
     for (name, version), said in ears.heard.items():
-        ids = Counter((s.client, s.id) for s in said)
-        report.repeated += len(said) - len(ids)
-        if len(ids) > 1:
+        report.repeated += len(said) - 1
+        report.by_both += len({s.client for s in said}) - 1
+        if len({s.id for s in said}) > 1:
             report.twice.append(f"{name}: version {version} as {_told(said)}")
     report.by = dict(Counter(said.client for said in ears.said))
     report.undone = undone(world)

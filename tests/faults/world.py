@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ class World:
     ears: dict[tuple[str, str], int]
     small_can_fill: bool
     processes: dict[str, Process] = field(default_factory=dict)
+    begins: dict[str, int] = field(default_factory=dict)
+    """Where in its log the present life of each process begins."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def incoming(self, place: str) -> Path:
@@ -54,15 +57,28 @@ class World:
 
     # processes
 
+    def until_ready(self, name: str, process: Process, deadline: float = 60.0) -> bool:
+        """Wait until a process is ready, or has ended; whether it is ready. Frozen ones take their time."""
+        end = time.monotonic() + deadline
+        while process.popen.poll() is None and time.monotonic() < end:
+            with self.log(name).open("rb") as log:
+                log.seek(self.begins[name])
+                if b" ready" in log.read():
+                    return True
+            time.sleep(0.05)
+        return False
+
     def start(self, name: str, point: Point | None = None, times: int = 1) -> Process:
         """Start a process, to die at a point if one is given."""
         environment = {CLOCK: str(self.folder / "clock")}
         if point is not None:
             environment[VARIABLE] = f"{point}:{times}"
+        log = self.log(name)
+        self.begins[name] = log.stat().st_size if log.exists() else 0
         role = "server" if name == "server" else "client"
         process = Process(
             [sys.executable, "-m", "tranship", role, str(self.folder / f"{name}.yaml")],
-            self.log(name),
+            log,
             **environment,
         )
         with self.lock:
