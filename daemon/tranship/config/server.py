@@ -77,7 +77,8 @@ class ServerChain(Options):
     )
     watch: Annotated[Watch, Wanted("auto, inotify or poll")] = Field(
         default=Watch.AUTO,
-        description="How new files are noticed; `auto`: inotify where it works, else polling.",
+        description="How new files are noticed; `auto`: inotify, but polling where a network file system (NFS, CIFS, "
+        "FUSE …) tells nothing of what other hosts write, or the kernel has no watches left.",
     )
     poll_interval: Interval = Field(
         default=timedelta(seconds=1), description="Polling: time between two looks."

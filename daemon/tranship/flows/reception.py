@@ -2,22 +2,30 @@
 
 import asyncio
 import contextlib
+import errno
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from tranship.core.journey import Step
+from tranship.core.mounts import Mount
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.lanes import Threads, Waiting
-from tranship.steps.detect import Seen, Watch, scan
+from tranship.steps.detect import Seen, Watch, identity, scan, silent
 from tranship.steps.settle import Completeness, Settle
+
+_log = logging.getLogger(__name__)
 
 LARGE = 4 << 20
 """Bytes. A larger file is read beside the small ones, so that they don't wait for it."""
+
+EXHAUSTED_EVERY = 60.0
+"""Seconds until a watch is tried again that the kernel had no room for."""
 
 ROOT_EVERY = 2.0
 """Seconds between two looks whether the watched folder is still the one that is watched."""
@@ -33,7 +41,10 @@ LOOKING = 4
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What is watched, and how. `polled`: by looks at `interval` only; else by events, and by scans at `interval`."""
+    """What is watched, and how. `polled`: by looks at `interval` only; else by events, and by scans at `interval`.
+
+    polled_every: time between two looks, where events don't tell of everything; None: events will do everywhere.
+    """
 
     origin: Origin
     complete: Completeness
@@ -42,6 +53,7 @@ class Watching:
     interval: timedelta
     since: float = 0.0
     """What changed last before this time (seconds since the epoch) is of no concern."""
+    polled_every: timedelta | None = None
 
 
 class Outlet(Protocol):
@@ -70,6 +82,7 @@ class Reception:
         self._large: Waiting[Sighting] = Waiting()
         self._lined_up: set[tuple[str, int, int]] = set()
         self._scans: Waiting[str] = Waiting()
+        self._interval = watching.interval
         self._untold: set[str] = set()
 
     async def run(self, outlet: Outlet) -> None:
@@ -103,23 +116,57 @@ class Reception:
         """Watch for as long as the folder is there; begin anew when it is there again (a mount that went and came)."""
         root, part = self._watching.origin.root, f"{self._chain} watch"
         while True:
+            if self._watching.polled_every and (mount := await self.threads.do(silent, root)):
+                await self._poll_instead(mount)
+                continue
             try:
                 watch = await self.threads.do(Watch, self._watching.origin, asyncio.get_running_loop())
             except OSError as error:
                 self._around.health.degrade(part, f"{root}: {error.strerror}")
-                await asyncio.sleep(ROOT_EVERY)
+                await asyncio.sleep(await self._without_watch(error))
                 continue
             self._around.health.recover(part, self._around.clock.monotonic())
-            self.started.set()
-            self._scans.put([root])
+            self._look_every(self._watching.interval)
             try:
-                while await self.threads.do(watch.sees_root):
+                while not (why := await self.threads.do(watch.lost)):
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(ROOT_EVERY):
                             await watch.news()
                     await self._pass_on(watch.seen())
             finally:
                 await self.threads.do(watch.close)
+            self._count(f"watches renewed ({why})")
+
+    async def _poll_instead(self, mount: Mount) -> None:
+        """Look at the folder again and again, for as long as it lies on a file system that does not tell."""
+        root, every = self._watching.origin.root, self._watching.polled_every
+        before = await self.threads.do(identity, root)
+        _log.warning(
+            "chain %s: %s is polled every %g s, as %s (%s on %s) tells nothing of what other hosts write there;"
+            " `watch: inotify` if all is written by this one",
+            *(self._chain, root, every.total_seconds() if every else 0.0),
+            *(mount.source, mount.kind, mount.point),
+        )
+        self._around.health.recover(f"{self._chain} watch", self._around.clock.monotonic())
+        self._look_every(every or self._watching.interval)
+        while before == await self.threads.do(identity, root):  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(ROOT_EVERY)
+        self._count("watches renewed (folder or mount replaced)")
+
+    async def _without_watch(self, error: OSError) -> float:
+        """Go on as well as can be without a watch; seconds until it is tried again."""
+        exhausted = error.errno in (errno.ENOSPC, errno.EMFILE, errno.ENOMEM)  # of the kernel's watches
+        if exhausted and self._watching.polled_every:
+            self._look_every(self._watching.polled_every)
+            return EXHAUSTED_EVERY
+        self.started.set()  # its health tells of it, and the other chains go on
+        return ROOT_EVERY
+
+    def _look_every(self, interval: timedelta) -> None:
+        """Look at the folder now, and then at this interval."""
+        self._interval = interval
+        self.started.set()
+        self._scans.put([self._watching.origin.root])
 
     async def _pass_on(self, seen: Seen) -> None:
         async with self._settling:
@@ -140,7 +187,7 @@ class Reception:
             for folder in _outermost(folders):
                 await self._scan_if_there(folder, outlet)
             try:
-                async with asyncio.timeout(self._watching.interval.total_seconds()):
+                async with asyncio.timeout(self._interval.total_seconds()):
                     folders = await self._scans.take(10_000, 10_000)
             except TimeoutError:
                 folders = [root]

@@ -168,4 +168,5 @@ def _watching(options: ServerChain, begun: float) -> Watching:
         poll,
         options.poll_interval if poll else options.scan_interval,
         0.0 if options.backlog else begun,
+        options.poll_interval if options.watch is WatchBy.AUTO else None,
     )

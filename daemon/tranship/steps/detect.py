@@ -24,12 +24,14 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from tranship.core.mounts import Mount, mounts_of, touching
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 
 _SCAN_BATCH = 1000
 _MOST_SEEN = 100_000
 """Events that wait to be looked at; what comes beyond is found by a scan."""
+MOUNTS = "/proc/self/mountinfo"
 _OVERFLOW_LOGGERS = ("watchdog.observers.inotify_c", "watchdog.observers.inotify")
 
 
@@ -58,7 +60,7 @@ class Watch:
         self._loop = loop
         self._prefix = origin.root.rstrip("/") + "/"
         self._path = origin.root
-        self._root = _identity(origin.root)
+        self._root = identity(origin.root)
         self._observer: BaseObserver = Observer()
         self._alarm = _OverflowAlarm(self._overflown)
         self._alarm.set_up()
@@ -80,10 +82,11 @@ class Watch:
         overflow, self._overflow = self._overflow, False
         return Seen(_drained(self._closed), _drained(self._folders), overflow)
 
-    def sees_root(self) -> bool:
-        """Whether the watching threads run, and the folder that is there now is the one that they watch. Blocking."""
-        threads = (self._observer, *self._observer.emitters)
-        return all(thread.is_alive() for thread in threads) and self._root == _identity(self._path)
+    def lost(self) -> str:
+        """Why it sees nothing more of what is at its root now; "" if it does. Blocking."""
+        if not all(thread.is_alive() for thread in (self._observer, *self._observer.emitters)):
+            return "observer died"
+        return "" if self._root == identity(self._path) else "folder or mount replaced"
 
     def close(self) -> None:
         """Watch no more. May wait for the observer's thread for a moment."""
@@ -197,12 +200,26 @@ class _OverflowAlarm(logging.Filter):
         return True
 
 
-def _identity(folder: str) -> tuple[int, int] | None:
+def identity(folder: str) -> tuple[int, int, list[Mount]] | None:
+    """Which folder is at that path, and what is mounted there and below; None if there is none. Blocking."""
     try:
         facts = os.stat(folder)
     except OSError:
         return None
-    return facts.st_dev, facts.st_ino
+    return facts.st_dev, facts.st_ino, _mounts(folder)
+
+
+def silent(folder: str) -> Mount | None:
+    """A file system at folder or below, in which files can appear without an event; None if there is none. Blocking."""
+    return next((mount for mount in _mounts(folder) if mount.is_silent), None)
+
+
+def _mounts(folder: str) -> list[Mount]:
+    try:
+        with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as table:
+            return touching(os.path.realpath(folder), mounts_of(table.read()))
+    except OSError:
+        return []  # no Linux, or no /proc
 
 
 def _drained(queue: deque[str]) -> list[str]:
