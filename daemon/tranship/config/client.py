@@ -140,6 +140,10 @@ class ClientConfig(Options):
     journal: Annotated[
         FullPath, Default("`<name of the file>.journal` in $STATE_DIRECTORY, or in ~/.local/state/tranship")
     ] = Field(description="The file that remembers what was heard, asked for and published.")
+    keep: Interval = Field(
+        default=timedelta(days=7),
+        description="How long the journal keeps what is settled: what was delivered, and what was given up.",
+    )
     chains: Annotated[Mapping[Name, ClientChain], Wanted("a block for each chain, by its name")] = Field(
         description="The chains, by name."
     )

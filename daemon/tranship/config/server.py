@@ -140,6 +140,11 @@ class ServerConfig(Options):
         default=NameServers(),
         description="Where the publisher makes itself known. Plain host:port needs none.",
     )
+    keep: Interval = Field(
+        default=timedelta(days=7),
+        description="How long the journal keeps what is settled: announcements of files that "
+        "are there no more, for replays.",
+    )
     chains: Annotated[Mapping[str, ServerChain], Wanted("a block for each chain, by its name")] = Field(
         description="The chains, by name."
     )

@@ -11,6 +11,7 @@ from tranship.chains import Chain as AnyChain
 from tranship.chains import Chains
 from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
+from tranship.flows.keeping import Pass, keeping
 from tranship.hosts import make_known
 from tranship.journal import ServerBook
 from tranship.steps.announce import Numbers
@@ -85,13 +86,18 @@ class Serving(Generic[O, C]):
         book: ServerBook,
         around: Surroundings,
         make: Callable[[str, O, Voice], C],
+        *forgetting: Pass,
     ) -> None:
-        """Nothing happens before `run`; make gives the chain of a name, with its options."""
+        """Nothing happens before `run`; make gives the chain of a name, with its options.
+
+        forgetting: what the journal is relieved of, now and then.
+        """
         self.health = around.health
         self._config = config
         self._book = book
         self._around = around
         self._make = make
+        self._forgetting = forgetting
         self._drained = asyncio.Event()
         self._numbers = Numbers("")
         self._life = uuid.uuid4().hex[:8]
@@ -120,6 +126,7 @@ class Serving(Generic[O, C]):
                 "deletions": self._remove,
                 "discovery": self._register,
                 "connections": self._tidy,
+                "retention": lambda: keeping(*self._forgetting),
                 "journal": lambda: self._chains.watch("journal writing", lambda: self._book.trouble),
             }
             background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]

@@ -6,6 +6,7 @@ from tranship.journal.engine import Journal, JournalError
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.orders import OrderBook, Ordered
+from tranship.journal.past import PastAnnouncements, PastJobs
 from tranship.journal.places import PlaceBook
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Deletion, Page, ServerBook, Taken, Told, Transfer
@@ -30,6 +31,8 @@ __all__ = [
     "OrderBook",
     "Ordered",
     "Page",
+    "PastAnnouncements",
+    "PastJobs",
     "PlaceBook",
     "Retry",
     "ServerBook",

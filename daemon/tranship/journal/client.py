@@ -10,6 +10,7 @@ from tranship.core.handover import Matter
 from tranship.core.identity import apart
 from tranship.journal.engine import Journal, Schema, many
 from tranship.journal.orders import ORDERS, OrderBook
+from tranship.journal.past import PastJobs
 from tranship.journal.places import PLACES, PlaceBook
 
 SCHEMA = Schema(
@@ -51,6 +52,7 @@ CREATE INDEX jobs_delivered ON jobs (chain, id) WHERE state='delivered';
 CREATE TABLE peers (
     chain TEXT NOT NULL, client TEXT NOT NULL, met REAL NOT NULL, PRIMARY KEY (chain, client)) WITHOUT ROWID
 """,
+        "CREATE INDEX jobs_unnumbered ON jobs (chain, id) WHERE server=''",
     ),
 )
 
@@ -85,6 +87,8 @@ class NewJob:
     announced: float
     wanted: float
     due: float
+    seq: int = 0
+    """The number of the announcement; 0: its server does not number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ class ClientBook:
         self._trouble = journal.trouble
         self.places = PlaceBook(journal)
         self.orders = OrderBook(journal)
+        self.past = PastJobs(journal)
 
     @property
     def trouble(self) -> str:
@@ -354,6 +359,17 @@ class ClientBook:
         return await self._do(act)
 
 
+def _is_forgotten(db: sqlite3.Connection, new: NewJob) -> bool:
+    """Whether new was recorded and forgotten: up to a cursor everything was recorded."""
+    row = db.execute("SELECT value FROM facts WHERE key='forgotten'").fetchone()
+    if row is None or not new.seq or new.announced >= float(row[0]):
+        return False
+    cursor = db.execute(
+        "SELECT seq FROM cursors WHERE chain=? AND server=? AND topic=?", (new.chain, new.server, new.topic)
+    ).fetchone()
+    return cursor is not None and int(cursor[0]) >= new.seq
+
+
 def note_cursors(db: sqlite3.Connection, cursors: Sequence[Cursor]) -> None:
     """Within an act: record how far servers were heard."""
     db.executemany(
@@ -405,6 +421,8 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
     if row is not None and row[0] == new.server and new.server and row[1] != new.path:
         key = apart(key, new.path)  # the same name and bytes in another directory: a file of its own
         row = _earlier(db, new.chain, key)
+    if row is None and _is_forgotten(db, new):
+        return Verdict.KNOWN, Job(0, new), None
     if row is None:
         number = db.execute(
             f"INSERT INTO jobs (state, {_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tranship.core.leases import Teller
 from tranship.core.values import Version
 from tranship.journal.engine import Journal, Schema, many
+from tranship.journal.past import PastAnnouncements
 
 SCHEMA = Schema(
     "server",
@@ -139,6 +140,7 @@ class ServerBook:
     def __init__(self, journal: Journal) -> None:
         """Keep these records in journal."""
         self._do = journal.do
+        self.past = PastAnnouncements(journal)
         self._trouble = journal.trouble
 
     @property

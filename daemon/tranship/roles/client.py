@@ -23,6 +23,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.hearing import Hearing
+from tranship.flows.keeping import ForgetJobs, keeping
 from tranship.flows.obeying import obey
 from tranship.flows.sharing import Sharing
 from tranship.flows.unpacking import Unpacking
@@ -59,6 +60,7 @@ class Client:
             parts = {
                 "journal": lambda: self._chains.watch("journal writing", lambda: book.trouble),
                 "orders": lambda: obey(book.orders, self._chains),
+                "retention": lambda: keeping(ForgetJobs(self._config.keep, book.past, around.clock)),
             }
             background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
             await self._chains.started()
@@ -76,7 +78,7 @@ class Client:
     async def reload(self, config: ClientConfig) -> list[str]:
         """Go on with config: chains that are the same are not touched. Returns what has changed, in words."""
         changes = await self._chains.become(config.chains)
-        for option in ("name", "journal"):
+        for option in ("name", "journal", "keep"):
             if getattr(config, option) != getattr(self._config, option):
                 changes.append(f"{option} differs: it takes effect at the next start")
         return changes
@@ -179,6 +181,7 @@ class _Chain:
             message.time.timestamp(),
             now,
             max(now, standing.until),
+            announcement.seq,
         )
         return new, reason
 

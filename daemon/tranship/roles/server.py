@@ -17,6 +17,7 @@ from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
+from tranship.flows.keeping import ForgetAnnouncements
 from tranship.flows.reception import Outlet, Reception, Watching
 from tranship.flows.requests import Requests, Terms
 from tranship.flows.serving import Serving, Voice, request_address
@@ -38,7 +39,7 @@ def server(config: ServerConfig, book: ServerBook, around: Surroundings) -> "Ser
     def chain(name: str, options: ServerChain, voice: Voice) -> _Chain:
         return _Chain(name, options, book, around, voice)
 
-    return Serving(config, book, around, chain)
+    return Serving(config, book, around, chain, ForgetAnnouncements(config.keep, book.past, around.clock))
 
 
 class _Chain:
