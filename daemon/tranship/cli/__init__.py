@@ -3,7 +3,7 @@
 import typer
 
 from tranship import __version__
-from tranship.cli import check, clean, demo, failed, process, request, status, trace
+from tranship.cli import check, clean, convert, demo, failed, process, request, status, trace
 
 app = typer.Typer(
     name="tranship",
@@ -17,6 +17,7 @@ app.command("server")(process.server)
 app.command("client")(process.client)
 app.command("mirror")(process.mirror)
 app.command("clean")(clean.clean)
+app.command("convert")(convert.convert)
 app.command("check")(check.check)
 app.add_typer(request.app, name="request")
 app.command("status")(status.status)

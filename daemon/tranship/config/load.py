@@ -1,15 +1,25 @@
 """Reading a configuration file: whatever it is written in, typed options come out, or all that is wrong."""
 
+import copy
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from tranship.config.checks import Folders, check_client, check_mirror, check_secrecy, check_server, on_disk
+from tranship.config.checks import (
+    Folders,
+    check_client,
+    check_mirror,
+    check_secrecy,
+    check_server,
+    on_disk,
+    taken_on_trust,
+)
 from tranship.config.clean import CleanChain, CleanConfig, clean_tree
 from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.convert import converted
 from tranship.config.findings import ConfigError, Finding, Place, Report, listed, nearest
 from tranship.config.inherit import with_defaults
 from tranship.config.ini_file import Section, looks_like_ini
@@ -83,16 +93,37 @@ def load(
     folders that are to be watched. Raises ConfigError, which holds everything that is wrong.
     """
     path = Path(path)
+    return _loaded(*_read(path, role, overrides), path, Circumstances(overrides, folders, _unseen(role)))
+
+
+def convert(path: str | Path, role: str | None = None, *, overrides: Overrides = Overrides()) -> str:
+    """The YAML file that means what the file path of Trollmoves does. Raises ConfigError, also if it is none."""
+    path = Path(path)
+    tree, report = _read(path, role, overrides)
+    if tree.glue != " " and not tree.old:
+        raise report.stop(Place(1), "is no file of Trollmoves", "there is nothing to convert")
+    value = copy.deepcopy(tree.value)
+    loaded = _loaded(tree, report, path, Circumstances(overrides, taken_on_trust, "warn"))
+    return converted(replace(tree, value=value), loaded.warnings)
+
+
+def _read(path: Path, role: str | None, overrides: Overrides) -> tuple[Tree, Report]:
     report = Report(str(path))
-    tree = _tree(_text(path, report), role, report, overrides)
+    return _tree(_text(path, report), role, report, overrides), report
+
+
+def _unseen(role: str | None) -> Unseen:
+    return "warn" if role is None else "error"
+
+
+def _loaded(tree: Tree, report: Report, path: Path, around: Circumstances) -> Loaded[Any]:
     named = tree.value["role"]
     reading = ROLES[named]
     if "journal" in reading.config.model_fields:
         tree.value.setdefault("journal", str(default_journal(path)))
     config = judged(reading.config, tree, report, _hints(named))
     if config is not None:
-        unseen: Unseen = "warn" if role is None else "error"
-        config = reading.check(config, tree, report, Circumstances(overrides, folders, unseen))
+        config = reading.check(config, tree, report, around)
     if config is None or report.errors:
         raise ConfigError(report.errors)
     if not isinstance(config, CleanConfig):  # it has none

@@ -22,11 +22,15 @@ class Plain(str):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The content of a file. `glue` stands between the parts of a key path: "." in YAML, " " in INI."""
+    """The content of a file. `glue` stands between the parts of a key path: "." in YAML, " " in INI.
+
+    old: whether it is a YAML file of Trollmoves.
+    """
 
     value: dict[str, Any]
     places: Mapping[Loc, Place]
     glue: str = "."
+    old: bool = False
 
     def place(self, loc: Loc) -> Place:
         """Where loc stands; for what is not in the file, where it would have to be put."""
