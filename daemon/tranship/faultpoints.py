@@ -45,6 +45,7 @@ class Point(StrEnum):
     DELIVERED = "delivered, not published"
     ACKED = "ack published, not the file"
     PUBLISHED = "published, not journaled"
+    SAID = "published, server not told"
     DONE = "done"
 
 

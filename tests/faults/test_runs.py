@@ -1,13 +1,15 @@
 """Runs of the harness: whoever is killed, wherever, nothing is lost, torn, or published twice."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from faults.flow import flow
-from faults.plan import Options, Plan, points_of
+from faults.plan import File, Options, Plan, points_of
 from faults.run import run, story
 from faults.verdict import Report
+from faults.witness import Dropped, Reader
 from tranship.faultpoints import Point
 
 RARE = {Point.ACKNOWLEDGED}
@@ -30,6 +32,21 @@ def test_a_seed_says_all_that_will_happen() -> None:
     weather = one.weather(), other.weather()
     assert [next(weather[0]) for _ in range(50)] == [next(weather[1]) for _ in range(50)]
     assert Plan.of(Options(seed=6, files=300, kills=40)).lives != one.lives
+
+
+def test_the_reader_sees_what_is_torn_and_what_is_old(tmp_path: Path) -> None:
+    old, new = (File(1, "local", "l1.dat", version, 5000 + version) for version in (1, 2))
+    dropped, place = Dropped(), SimpleNamespace(outgoing=lambda _: tmp_path)
+    dropped.add(old)
+    dropped.add(new)
+    reader = Reader(place, dropped)  # type: ignore[arg-type]
+    for content, wrong in ((old.content, 0), (new.content, 0), (new.content[:-1], 1), (old.content, 2)):
+        (tmp_path / "l1.dat").unlink(missing_ok=True)
+        (tmp_path / "l1.dat").write_bytes(content)
+        reader.look()
+        assert len(reader.torn) == wrong
+    assert "5001 bytes" in reader.torn[0]
+    assert "version 1 came after version 2" in reader.torn[1]
 
 
 def test_work_lost_between_taking_it_and_its_outcome(tmp_path: Path) -> None:
@@ -58,6 +75,16 @@ def test_a_thousand_kills_and_bad_weather(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(201, 205))
 def test_a_thousand_kills_with_a_spare(tmp_path: Path, seed: int) -> None:
     kept(tmp_path, Options(seed=seed, files=5000, kills=250, spare=True))
+
+
+@pytest.mark.soak
+def test_the_primary_dies_fifty_times_in_each_phase(tmp_path: Path) -> None:
+    points = Point.PUSHED, Point.REQUESTED, Point.ANSWERED, Point.DELIVERED, Point.PUBLISHED, Point.SAID
+    options = Options(
+        seed=1, files=9000, kills=300, weather=0.0, spare=True, victims=("client",), only=points
+    )
+    report = kept(tmp_path, options)
+    assert report.by["spare"] > 0
 
 
 @pytest.mark.soak

@@ -200,6 +200,7 @@ def _client(world: World, name: str) -> dict[str, Any]:
             "heartbeat": "2 s",
             "heartbeat_alarm_scale": 3,
             "transfer_req_timeout": "4 s",
+            "lease": "6 s",
             **({"login_file": str(world.folder / "login")} if place == "remote" else {}),
             **({"processing_delay": "0.5 s"} if name == "spare" else {}),
         }

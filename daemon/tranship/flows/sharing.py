@@ -16,6 +16,7 @@ from tranship.core.handover import Event, Handover, Matter, Phase, Standing, com
 from tranship.core.journey import Step
 from tranship.core.leases import Claimant, Right, Ruling
 from tranship.core.values import Wanted
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import HANDED_OVER
 from tranship.journal import ClientBook, Job
@@ -122,6 +123,7 @@ class Sharing:
         while True:
             batch = await self._told.take(10_000, 10_000)
             await asyncio.sleep(HANDED_OVER)
+            reached(Point.SAID)
             by_server: dict[tuple[str, str], list[Wanted]] = {}
             for address, message in batch:
                 announcement = announcement_of(message)
