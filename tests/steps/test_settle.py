@@ -114,3 +114,21 @@ def test_what_is_not_of_the_chain_is_not_even_looked_at(tmp_path: Path, time: Ti
     path = write(tmp_path / "a.txt", b"abc", time)
     (tmp_path / "d.dat").mkdir()
     assert judge(Closed(), None).closed([path, str(tmp_path / "d.dat"), str(tmp_path / "gone.dat")]) == []
+
+
+@pytest.mark.parametrize("rule", [Closed(), Stable(timedelta(seconds=2))])
+def test_a_modification_time_in_the_future_delays_nothing(
+    tmp_path: Path, time: Time, judge: Judge, rule: Completeness
+) -> None:
+    full, empty = write(tmp_path / "a.dat", b"abc", time), write(tmp_path / "b.dat", b"", time)
+    for path in (full, empty):
+        os.utime(path, (time.at + 1e6, time.at + 1e6))
+    settle = judge(rule, timedelta(seconds=60))
+    assert settle.found([full, empty]) == []
+    time.at += 2
+    assert [s.path for s in settle.due()] == [full]
+    time.at += 50
+    assert settle.due() == []
+    assert settle.found([empty]) == []
+    time.at += 8
+    assert [s.path for s in settle.due()] == [empty]

@@ -251,11 +251,19 @@ class ServerBook:
         """List "<topic>/<uid>" of the last announcements whose topic starts with topic, newest first."""
 
         def act(db: sqlite3.Connection) -> list[str]:
-            rows = db.execute(
-                "SELECT topic, uid FROM announcements WHERE substr(topic, 1, ?)=? ORDER BY id DESC LIMIT ?",
-                (len(topic), topic, limit),
-            )
-            return [f"{name}/{uid}" for name, uid in rows]
+            rows: list[tuple[int, str, str]] = []
+            name = topic
+            # From topic to topic by the index: the table may hold millions, of others.
+            while (name := db.execute(_NEXT_TOPIC, (name,)).fetchone()[0]) is not None and name.startswith(
+                topic
+            ):
+                rows += db.execute(
+                    "SELECT id, topic, uid FROM announcements WHERE topic=? ORDER BY seq DESC LIMIT ?",
+                    (name, limit),
+                )
+                name += "\0"
+            rows.sort(reverse=True)
+            return [f"{name}/{uid}" for _, name, uid in rows[:limit]]
 
         return await self._do(act)
 
@@ -448,6 +456,7 @@ def announce_all(db: sqlite3.Connection, announced: Sequence[Announced]) -> None
         )
 
 
+_NEXT_TOPIC = "SELECT min(topic) FROM announcements WHERE topic>=?"
 _LOGIN = re.compile(r"(?<=://)[^/]*@")
 
 

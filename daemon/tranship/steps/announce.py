@@ -6,8 +6,9 @@ sequence number per topic, and the size, modification time (ns since the epoch) 
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +86,8 @@ class Announce:
             if a is not None
         ]
         if announced:
-            await self.book.announce([a for a, _ in announced])
+            with self._told_if_cancelled(announced):
+                await self.book.announce([a for a, _ in announced])
             self._tell(announced, begun)
         return len(announced), changed
 
@@ -106,18 +108,31 @@ class Announce:
         if changed or unreadable or announced is None:
             return False
         source = Version(packed.path, packed.size, packed.mtime_ns)
-        await self.book.announce(
-            [announced[0]], [Taken(self.wording.chain, source)], deletions(list(versions))
-        )
+        with self._told_if_cancelled([announced]):
+            await self.book.announce(
+                [announced[0]], [Taken(self.wording.chain, source)], deletions(list(versions))
+            )
         self._tell([announced], begun)
         return True
+
+    @contextlib.contextmanager
+    def _told_if_cancelled(self, announced: Sequence[tuple[Announced, Message]]) -> Iterator[None]:
+        """The journal keeps what it was given, whoever waits for it: heads then tell of it, and replay brings it."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._count_as_told(announced)
+            raise
+
+    def _count_as_told(self, announced: Sequence[tuple[Announced, Message]]) -> None:
+        topic = self.wording.topic
+        self.numbers.told[topic] = max(self.numbers.told.get(topic, 0), *(a.seq for a, _ in announced))
 
     def _tell(self, announced: Sequence[tuple[Announced, Message]], begun: float) -> None:
         reached(Point.ANNOUNCED)
         self.publisher.tell([message for _, message in announced])
         reached(Point.TOLD)
-        topic = self.wording.topic
-        self.numbers.told[topic] = max(self.numbers.told.get(topic, 0), *(a.seq for a, _ in announced))
+        self._count_as_told(announced)
         ms = round((self.clock.monotonic() - begun) * 1000, 1)
         for a, _ in announced:
             self.story.tell(Step.ANNOUNCED, a.version.path, a.chain, size=a.version.size, ms=ms, seq=a.seq)

@@ -140,11 +140,13 @@ class Settle:
         if self.empty_after is None:
             self._forget(path)
             return False
-        left = self.empty_after.total_seconds() - self._age(facts)
-        if left > 0:
-            now = self.clock.monotonic()
-            self._watched[path] = _Watched(0, facts.st_mtime_ns, self.clock.now(), now, now + left)
-        return left <= 0
+        now, watched = self.clock.monotonic(), self._watched.get(path)
+        if watched is None or (watched.size, watched.mtime_ns) != (0, facts.st_mtime_ns):
+            watched = self._watched[path] = _Watched(0, facts.st_mtime_ns, self.clock.now(), now, now)
+        # Its modification time may lie in the future, where another host's clock has put it.
+        age = max(self._age(facts), now - watched.since)
+        watched.due = now + max(0.0, self.empty_after.total_seconds() - age)
+        return watched.due <= now
 
     def _age(self, facts: os.stat_result) -> float:
         return self.clock.now() - facts.st_mtime
