@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tranship.journal import CLIENT_SCHEMA, ClientBook, Cursor, Job, Journal, NewJob, Retry, Source, Verdict
+from tranship.journal.debts import drop, retry
 
 NOW = 1e9
 
@@ -124,5 +125,35 @@ def test_a_cursor_goes_back_with_the_numbers_of_its_server(tmp_path: Path) -> No
         await book.want([], [Cursor("c", "s", "/t", 100, "a:1")])
         await book.want([], [Cursor("c", "s", "/t", 90, "a:1")])
         assert [cursor.seq for cursor in await book.cursors("c")] == [90]
+
+    played(tmp_path, play)
+
+
+def test_new_files_go_before_ten_thousand_retries_and_what_waited_for_a_place(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        old = await book.want([offer(identity=f"{n}", due=NOW - 100) for n in range(10_000)], [])
+        await book.failed([Retry(job.id, "cut", "wanted", NOW - 100) for _, job, _ in old[5000:]])
+        await book.places.park([(job.id, "file:///out/", "full") for _, job, _ in old[:5000]])
+        assert len(await waiting(book)) == 10
+        assert await book.places.resume("c", "file:///out/") == 5000
+        await book.want([offer(identity="new", due=NOW), offer("b:1", identity="other", due=NOW)], [])
+        assert [job.new.identity for job in await waiting(book)][:2] == ["new", "other"]
+
+    played(tmp_path, play)
+
+
+def test_what_was_dropped_meanwhile_stays_dropped(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        [(_, job, _)] = await book.want([offer()], [])
+        await book.failed([Retry(job.id, "cut", "wanted", NOW)])
+        assert drop(tmp_path / "j", ["*"], "anna", NOW) == 1
+        await book.failed([Retry(job.id, "cut again", "wanted", NOW)])
+        assert await waiting(book) == []
+        [order] = await book.orders.heard()
+        assert (order.who, order.what, order.jobs, order.files) == ("anna", "drop *", 1, "f")
+        assert await book.orders.heard() == []
+        assert retry(tmp_path / "j", ["*"], "anna", NOW) == 0
+        assert retry(tmp_path / "j", [str(job.id)], "anna", NOW) == 1
+        assert [left.id for left in await waiting(book)] == [job.id]
 
     played(tmp_path, play)

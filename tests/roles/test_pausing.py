@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import Rig, Running, rig, until
+from rig import TOPIC, Rig, Running, rig, until
 
 from servers import ftp
 from servers.moody import moody
 from tranship.core.journey import Step
+from tranship.journal import CLIENT_SCHEMA, ClientBook, Journal, Retry
+from tranship.wire.memory import MemoryBus
+from tranship.wire.messages import Message, compose
 
 
 async def started(site: Rig, server: ftp.Ftp) -> Running:
@@ -136,3 +139,41 @@ def test_what_another_server_reaches_is_asked_for_there(tmp_path: Path) -> None:
                 await until(lambda: len(site.published) == 10, "by way of the other server")
 
     asyncio.run(main())
+
+
+def test_retries_leave_room_for_new_files(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            bus = MemoryBus(site.network)
+            silent = bus.publisher("tcp://127.0.0.1:200", "silent")
+            bus.answerer("tcp://127.0.0.1:201")
+            client = await site.client(providers=["127.0.0.1:200"])
+            silent.tell([_announced(n) for n in range(10)])
+            await until(lambda: len(client.story.of(Step.REQUESTED)) == 10, "asked")
+            await client.kill()
+            await _failed_once(tmp_path / "client1.journal")
+            client = await site.client(providers=["127.0.0.1:200"], in_flight=4)
+            await until(lambda: len(client.story.of(Step.REQUESTED)) == 3, "as many as there may be")
+            silent.tell([_announced(10)])
+            *_, (last, _) = await until(lambda: client.story.of(Step.REQUESTED)[3:], "the new one")
+            assert last == "/10.x"
+
+    asyncio.run(main())
+
+
+def _announced(number: int) -> Message:
+    facts = {"server": "x", "seq": number + 1, "size": 1, "mtime": 1, "checksum": ""}
+    data = {
+        "uid": f"{number}.x",
+        "uri": f"/{number}.x",
+        "request_address": "127.0.0.1:201",
+        "tranship": facts,
+    }
+    return compose(TOPIC, "file", data)
+
+
+async def _failed_once(journal: Path) -> None:
+    opened = Journal.open(journal, CLIENT_SCHEMA)
+    numbers = await opened.do(lambda db: [row[0] for row in db.execute("SELECT id FROM jobs")])
+    await ClientBook(opened).failed([Retry(number, "cut", "wanted") for number in numbers])
+    opened.close()
