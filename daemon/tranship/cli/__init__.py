@@ -3,7 +3,7 @@
 import typer
 
 from tranship import __version__
-from tranship.cli import check, clean, convert, demo, failed, process, request, status, trace
+from tranship.cli import check, clean, convert, demo, failed, process, request, resend, status, trace
 
 app = typer.Typer(
     name="tranship",
@@ -25,6 +25,7 @@ app.command("trace")(trace.trace)
 app.command("failed")(failed.failed)
 app.command("retry")(failed.retry)
 app.command("drop")(failed.drop)
+app.command("resend")(resend.resend)
 app.command("demo")(demo.demo)
 
 

@@ -69,7 +69,7 @@ def retry(
     chosen = _chosen(names, everything or (now and not names))
     with explained():
         act = debts.hasten if now else debts.retry
-        count = act(journal_of(file), chosen, _who(), time.time())
+        count = act(journal_of(file), chosen, who(), time.time())
     _tell(count, "tried now" if now else "tried again", chosen)
 
 
@@ -85,7 +85,7 @@ def drop(
         what = "everything that `tranship failed` lists" if everything else " ".join(chosen)
         typer.confirm(f"Never deliver {what}?", abort=True)
     with explained():
-        count = debts.drop(journal_of(file), chosen, _who(), time.time())
+        count = debts.drop(journal_of(file), chosen, who(), time.time())
     _tell(count, "dropped", chosen)
 
 
@@ -101,7 +101,7 @@ def _tell(count: int, what: str, names: Sequence[str]) -> None:
     typer.echo(f"{count} {what}")
 
 
-def _who() -> str:
+def who() -> str:
     """Who gives the order, behind sudo too."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name

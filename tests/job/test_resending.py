@@ -1,0 +1,64 @@
+"""What was delivered is delivered and published once more: by `tranship resend`, or asked for by anybody."""
+
+from pathlib import Path
+
+from posttroll.message import Message as Theirs
+from typer.testing import CliRunner
+
+from stage import Site, wait_for
+from tranship.cli import app
+from tranship.wire.messages import decode
+
+
+def said(*words: str, answer: str = "", code: int = 0) -> str:
+    """What `tranship …` says, and ends with code."""
+    result = CliRunner().invoke(app, words, input=answer, env={"COLUMNS": "250"}, catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_client_delivers_and_publishes_once_more(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        site.start_server()
+        ear = site.ear(site.client_port, site.topic)
+        client = site.start_client()
+        for name in ("a1.dat", "a2.dat", "b1.dat"):
+            site.drop(name, name.encode())
+        before = {message.data["uid"]: message.data for message in ear.until(3)}
+        file = str(tmp_path / "client.yaml")
+        asked = ("resend", file, "*", "--dry-run")
+        wait_for(lambda: "would resend 3" in CliRunner().invoke(app, asked).output, "all noted")
+
+        listed = said("resend", file, "a*", "--topic", site.topic, "--since", "1 h", "--dry-run").splitlines()
+        assert [line.split()[4] for line in listed[:-1]] == ["a1.dat", "a2.dat"]
+        assert listed[-1] == "would resend 2"
+        assert "nothing of that kind" in said(
+            "resend", file, "a*", "--until", "2020-01-01", "--dry-run", code=1
+        )
+        assert "nothing of that kind" in said("resend", file, "a*", "--topic", "/2", "--dry-run", code=1)
+        said("resend", file, code=2)
+        said("resend", file, "*", "--since", "yesterday", code=2)
+        said("resend", file, "a*", answer="n\n", code=1)
+
+        (site.outgoing / "a2.dat").unlink()  # one that is gone, one that lies there still
+        assert said("resend", file, "a*", "--yes") == "2 resent\n"
+        again = ear.until(5)[3:]
+        assert {message.data["uid"]: message.data for message in again} == {
+            name: before[name] for name in ("a1.dat", "a2.dat")
+        }
+        assert set(site.delivered()) == {"a1.dat", "a2.dat", "b1.dat"}
+        client.until("ordered by ").until("resend a*, 2 jobs: a1.dat, a2.dat")
+
+        # by hand, as any posttroll client can: the server moves what it announced, wherever that is allowed
+        (site.outgoing / "b1.dat").unlink()
+        data = {
+            "uri": f"{site.incoming}/b1.dat",
+            "uid": "b1.dat",
+            "destination": f"file://{site.outgoing}/by hand/",
+        }
+        with site.asking() as ask:
+            told = ask(str(Theirs(site.topic, "push", data)).encode())
+        assert told.type == "file", told
+        assert Theirs(rawstr=told.encode().decode()).data["uid"] == "b1.dat"
+        assert decode(told.encode()).data["destination"] == f"file://{site.outgoing}/by hand/"
+        assert (site.outgoing / "by hand/b1.dat").read_bytes() == b"b1.dat"
