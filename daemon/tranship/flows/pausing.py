@@ -239,12 +239,13 @@ _VIA = " via "
 
 @lru_cache(maxsize=1024)
 def _keys(destination: str, address: str) -> tuple[str, str]:
-    """The host and the folder of destination, as the server at address reaches them."""
+    """The host and the folder of destination, as the server at address reaches them.
+
+    What is moved from here has no server; its address is its lane (a URL).
+    """
     place = Place.parse(destination)
-    return (
-        f"{place_of(place, About.HOST)}{_VIA}{address}",
-        f"{place_of(place, About.FOLDER)}{_VIA}{address}",
-    )
+    via = f"{_VIA}{address}" if address and "://" not in address else ""
+    return f"{place_of(place, About.HOST)}{via}", f"{place_of(place, About.FOLDER)}{via}"
 
 
 def _place_of(attempt: Failed) -> str:
