@@ -174,7 +174,7 @@ def test_what_upstream_refuses_is_told_and_acknowledgements_are_passed_on(tmp_pa
             [ack] = await asked(site, 301, request("ack", "k", told.data))
             assert ack.type == "ack"
             await until(lambda: not path.exists(), "upstream let it go")
-            assert server.story.of(Step.DELETED)
+            await until(lambda: server.story.of(Step.DELETED), "said so")
 
     asyncio.run(main())
 
