@@ -615,7 +615,6 @@ def test_told(tmp_path, text, lines):
     ("text", "kind"),
     [
         ("[a]\norigin = /x\ndestinations = file:///y\n", "move"),
-        ("[a]\nbase_dir = /x\n", "clean"),
     ],
 )
 def test_files_of_the_rest_of_the_family(tmp_path, text, kind):

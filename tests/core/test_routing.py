@@ -67,7 +67,7 @@ def test_a_comparison_that_is_none_is_told(text: str) -> None:
 
 def test_aliases_change_an_item_or_make_a_new_one() -> None:
     told = {
-        "product": {"natural_color": "dnc", 3: "three"},
+        "product": {"natural_color": "dnc", "3": "three"},
         "sensor": [{"viirs": "v"}, {"_alias_name": "instrument", "viirs": "VIIRS"}],
         "absent": {"a": "b"},
     }

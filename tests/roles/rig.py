@@ -219,6 +219,21 @@ class Rig:
         )
         return await self._run(role, journal, bus, clock, story, health, True)
 
+    async def moving(
+        self,
+        config: Any,
+        make: Callable[[Any, ClientBook, Surroundings], Any],
+        policy: RetryPolicy = SOON,
+        *,
+        ready: bool = True,
+    ) -> Running:
+        """A role that moves files itself."""
+        journal = Journal.open(Path(config.journal), CLIENT_SCHEMA)
+        bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
+        around = Surroundings(bus, Pool(), clock, story, health, policy, lambda peer, what: None)
+        role = make(config, ClientBook(journal), around)
+        return await self._run(role, journal, bus, clock, story, health, ready)
+
     async def _run(
         self,
         role: Any,

@@ -4,6 +4,7 @@ import typer
 
 from tranship import __version__
 from tranship.cli import check, clean, convert, demo, failed, process, request, resend, status, trace
+from tranship.cli.old_flags import PublishingCommand
 
 app = typer.Typer(
     name="tranship",
@@ -18,6 +19,8 @@ app.command("client")(process.client)
 app.command("mirror")(process.mirror)
 app.command("clean")(clean.clean)
 app.command("convert")(convert.convert)
+app.command("dispatcher", cls=PublishingCommand)(process.dispatcher)
+app.command("dispatch", cls=PublishingCommand, hidden=True)(process.dispatcher)
 app.command("check")(check.check)
 app.add_typer(request.app, name="request")
 app.command("status")(status.status)

@@ -13,6 +13,7 @@ import typer
 
 from tranship import __version__
 from tranship.config.client import ClientConfig
+from tranship.config.dispatcher import DispatcherConfig
 from tranship.config.load import Loaded, Overrides, load
 from tranship.config.mirror import MirrorConfig
 from tranship.config.server import ServerConfig, Watch
@@ -32,6 +33,7 @@ from tranship.journal import (
     ServerBook,
 )
 from tranship.roles import client as client_role
+from tranship.roles import dispatcher as dispatcher_role
 from tranship.roles import mirror as mirror_role
 from tranship.roles import server as server_role
 from tranship.run.log import STORY, Lines, set_up
@@ -47,7 +49,7 @@ log = logging.getLogger("tranship")
 CLOSING = 3.0
 """Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
 
-C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig)
+C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig, DispatcherConfig)
 
 File = Annotated[
     Path, typer.Argument(help="The configuration: YAML, or an INI file of Trollmoves.", show_default=False)
@@ -147,6 +149,41 @@ def mirror(
         lambda: load(file, "mirror", overrides=overrides),
         file,
         MIRROR_SCHEMA,
+        make,
+        log_config,
+        verbose,
+        metrics,
+    )
+
+
+def dispatcher(
+    file: File,
+    port: Annotated[
+        int | None, typer.Option("-p", "--publish-port", min=0, max=65535, help="Publish, on this port.")
+    ] = None,
+    name_servers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
+        ),
+    ] = None,
+    log_config: LogConfig = None,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
+    metrics: Metrics = None,
+) -> None:
+    """Hear of files on this host, and send each to the targets that want it."""
+    log_into(log_file)
+    overrides = Overrides(publish_port=port, name_servers=tuple(name_servers) if name_servers else None)
+
+    def make(config: DispatcherConfig, journal: Journal, around: Surroundings) -> Role[DispatcherConfig]:
+        return dispatcher_role.dispatcher(config, ClientBook(journal), around)
+
+    _run(
+        "dispatcher",
+        lambda: load(file, "dispatcher", overrides=overrides),
+        file,
+        CLIENT_SCHEMA,
         make,
         log_config,
         verbose,

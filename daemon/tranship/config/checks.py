@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.client import ClientConfig
 from tranship.config.endpoints import Socket
 from tranship.config.findings import Place, Report, listed
+from tranship.config.kinds import Options
 from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.parameters import check_movable, check_scheme, meant_parameters
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.tree import Loc, Tree
+from tranship.config.values import Parameters
 from tranship.core.allow import EVERYTHING
 from tranship.core.origin import Origin
 
@@ -47,7 +49,7 @@ def taken_on_trust(folder: Path) -> str:
 
 def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Folders) -> ServerConfig:
     """Report what is wrong with a server, or probably not meant. Returns it with parameters that mean something."""
-    _check_chains(config.chains, tree, report)
+    check_chains(config.chains, tree, report)
     _check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
         place = tree.place(("chains", name, "origin"))
@@ -61,7 +63,7 @@ def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Fold
 
 def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
     """Report what is wrong with a client, or probably not meant."""
-    _check_chains(config.chains, tree, report)
+    check_chains(config.chains, tree, report)
     _check_ports(_client_sockets(config), tree, report)
     for name, chain in config.chains.items():
         check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
@@ -84,7 +86,7 @@ def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
 
 def check_mirror(config: MirrorConfig, tree: Tree, report: Report) -> MirrorConfig:
     """Report what is wrong with a mirror, or probably not meant. Returns it with parameters that mean something."""
-    _check_chains(config.chains, tree, report)
+    check_chains(config.chains, tree, report)
     _check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
         check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
@@ -102,9 +104,9 @@ PATHS = ("file", "scp", "sftp", "ftp", "ftps")
 """Schemes whose paths are paths of their host."""
 
 
-def check_secrecy(config: ServerConfig | ClientConfig | MirrorConfig, path: Path, report: Report) -> None:
+def check_secrecy(config: Options, path: Path, report: Report) -> None:
     """Warn if path holds a password and others may read it."""
-    if any(map(_holds_secret, config.chains.values())) and open_to_others(path):
+    if _holds_secret(config) and open_to_others(path):
         report.warn(
             Place(0), "holds a password, and everybody on this host may read it", f"chmod o-rwx {path}"
         )
@@ -115,13 +117,14 @@ def open_to_others(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IROTH)
 
 
-def _check_chains(chains: Mapping[str, Any], tree: Tree, report: Report) -> None:
+def check_chains(chains: Mapping[str, Any], tree: Tree, report: Report) -> None:
+    """Report that there is no chain, or a topic that is probably not meant."""
     if not chains and not report.errors:
         report.error(tree.place(("chains",)), "holds no chain", "add one")
     for name in chains:
         loc = ("chains", name, "topic")
         text = tree.at(loc)
-        if text and not text.startswith("/"):
+        if isinstance(text, str) and text and not text.startswith("/"):
             report.warn(tree.place(loc), f"begins without /, and is taken as /{text}", "write the slash")
 
 
@@ -155,23 +158,29 @@ def _check_allowed(chain: ServerChain | MirrorChain, tree: Tree, loc: Loc, repor
     for n, pattern in enumerate(chain.allow):
         if pattern != EVERYTHING:
             check_movable(pattern, tree.place((*loc, n)), report)
-        elif tree.glue == ".":  # of an INI file this has been told already
+        elif not tree.old:  # of an INI file this has been told already
             report.warn(tree.place((*loc, n)), "allows every destination", "name those that are needed")
 
 
 def _with_meant(chain: S, tree: Tree, name: str, report: Report) -> S:
-    parameters = meant_parameters(chain, tree, ("chains", name, "connection_parameters"), report)
+    loc = ("chains", name, "connection_parameters")
+    parameters = meant_parameters(chain.connection_parameters, chain.allow, tree, loc, report)
     return chain.model_copy(update={"connection_parameters": parameters})
 
 
-def _holds_secret(chain: ServerChain | ClientChain | MirrorChain) -> bool:
-    if not isinstance(chain, ServerChain) and chain.login is not None and not chain.login_file:
-        return ":" in chain.login.get_secret_value() or _has_secret_parameters(chain)
-    return _has_secret_parameters(chain)
-
-
-def _has_secret_parameters(chain: ServerChain | ClientChain | MirrorChain) -> bool:
-    return not isinstance(chain, ClientChain) and _has_secret_key(chain.connection_parameters)
+def _holds_secret(part: object) -> bool:
+    """Whether a password stands in part of a configuration itself."""
+    if isinstance(part, Parameters):
+        return _has_secret_key(part)
+    if isinstance(part, Mapping | tuple):
+        return any(map(_holds_secret, part.values() if isinstance(part, Mapping) else part))
+    if not isinstance(part, Options):
+        return False
+    options = {name: getattr(part, name) for name in type(part).model_fields}
+    login = options.pop("login", None)
+    if login is not None and not options.get("login_file") and ":" in login.get_secret_value():
+        return True
+    return any(map(_holds_secret, options.values()))
 
 
 def _has_secret_key(parameters: Mapping[str, Any]) -> bool:

@@ -127,7 +127,8 @@ class NameServers:
 _PROVIDER = re.compile(r"(?:tcp://)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+):(?P<port>\d{1,5})(?P<topic>/[^\s@]*)?")
 
 
-def _provider(value: object) -> Provider:
+def provider(value: object) -> Provider:
+    """host:port, or host:port/topic. Refuses anything else."""
     if isinstance(value, Provider):
         return value
     match = _PROVIDER.fullmatch(value) if isinstance(value, str) else None
@@ -150,7 +151,7 @@ def _name_servers(value: object) -> NameServers:
 
 
 Providers = Annotated[
-    tuple[Annotated[Provider, BeforeValidator(_provider)], ...],
+    tuple[Annotated[Provider, BeforeValidator(provider)], ...],
     BeforeValidator(words),
     Field(min_length=1),
     Wanted("a list of host:port or host:port/topic"),

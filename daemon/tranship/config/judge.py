@@ -39,10 +39,13 @@ def block_of(annotation: object) -> type[BaseModel] | None:
     """The block of options that annotation holds, directly or by name; None if it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
+    inner = get_args(annotation)
     if get_origin(annotation) is Mapping:
-        return block_of(get_args(annotation)[1])
-    inner = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
-    return next((block for block in map(block_of, inner) if block), None)
+        return block_of(inner[1])
+    if get_origin(annotation) is tuple:
+        return block_of(inner[0])
+    several = inner if get_origin(annotation) in (Union, UnionType) else ()
+    return next((block for block in map(block_of, several) if block), None)
 
 
 def _inner_marks(annotation: object, kind: type[Any]) -> Iterator[Any]:
@@ -80,6 +83,8 @@ def _declared(model: type[BaseModel], loc: Loc) -> tuple[type[BaseModel] | None,
             here = _optional(field.annotation) if field else None
         elif get_origin(here) is Mapping:
             here, field = get_args(here)[1], None
+        elif isinstance(part, int) and block_of(here):
+            here = block_of(here)
         else:
             break
     return block_of(here), field
@@ -117,7 +122,9 @@ def _paths(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
         yield path or "the top of the file", name
         block = block_of(field.annotation)
         if block:
-            step = "each chain" if get_origin(field.annotation) is Mapping else f"`{name}`"
+            kind = get_origin(field.annotation)
+            each = "each chain" if kind is Mapping else f"each of `{name}`" if kind is tuple else ""
+            step = each or f"`{name}`"
             yield from _paths(block, f"{step} of {path}" if path else step)
 
 

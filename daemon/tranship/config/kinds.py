@@ -103,7 +103,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _topic(text: str) -> str:
+def topic(text: str) -> str:
+    """A topic, with its slash. Refuses one with a blank in it."""
     if re.search(r"\s", text):
         raise refuse(f"{given(text)} holds a blank", "give a topic like /1b/hrit")
     return text if not text or text.startswith("/") else f"/{text}"
@@ -118,7 +119,7 @@ def _full_path(value: object) -> Path:
 
 Text = Annotated[str, Wanted("a text")]
 Name = Annotated[str, AfterValidator(_name), Wanted("a name without blanks and slashes")]
-Topic = Annotated[str, AfterValidator(_topic), Wanted("a topic like /1b/hrit")]
+Topic = Annotated[str, AfterValidator(topic), Wanted("a topic like /1b/hrit")]
 FullPath = Annotated[Path, BeforeValidator(_full_path), Wanted("a full path")]
 
 Switch = Annotated[bool, Wanted("yes or no")]

@@ -96,7 +96,7 @@ class _Building:
     def __init__(self, report: Report, top: dict[str, Any]) -> None:
         self.report = report
         self.places: dict[Loc, Place] = {(): Place(1), ("chains",): Place(1)}
-        self.tree = Tree(top | {"chains": {}}, self.places, glue=" ")
+        self.tree = Tree(top | {"chains": {}}, self.places, glue=" ", old=True)
         self._chain: Loc = ()
 
     def begin(self, section: Section) -> None:

@@ -20,6 +20,8 @@ from tranship.config.checks import (
 from tranship.config.clean import CleanChain, CleanConfig, clean_tree
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.convert import converted
+from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
+from tranship.config.endpoints import NameServers, Socket
 from tranship.config.findings import ConfigError, Finding, Place, Report, listed, nearest
 from tranship.config.inherit import with_defaults
 from tranship.config.ini_file import Section, looks_like_ini
@@ -34,13 +36,17 @@ from tranship.config.legacy import (
     read_sections,
     server_tree,
 )
+from tranship.config.legacy_yaml import modernised
 from tranship.config.logins import Unseen, with_login
 from tranship.config.mirror import MirrorChain, MirrorConfig
+from tranship.config.moving import Moves
+from tranship.config.moving_checks import check_dispatcher
 from tranship.config.server import ServerChain, ServerConfig, Watch
 from tranship.config.tree import Tree
 from tranship.config.yaml_file import read_yaml
 
-Config = ServerConfig | ClientConfig | MirrorConfig
+Config = ServerConfig | ClientConfig | MirrorConfig | DispatcherConfig
+M = TypeVar("M", bound=Moves)
 C_co = TypeVar("C_co", bound=Config, covariant=True)
 
 
@@ -54,9 +60,10 @@ class Loaded(Generic[C_co]):
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says over a server's file; None: nothing."""
+    """What the command line says over the file; None: nothing."""
 
     publish_port: int | None = None
+    name_servers: tuple[str, ...] | None = None
     watch: Watch | None = None
     backlog: bool | None = None
 
@@ -160,6 +167,10 @@ def _tree(text: str, role: str | None, report: Report, overrides: Overrides) -> 
     tree = read_yaml(text, report)
     if tree is None:
         raise ConfigError(report.errors)
+    old = modernised(tree, report, overrides.publish_port, overrides.name_servers)
+    if old is not None:
+        _check_role(old.value["role"], role, Place(1), report)
+        return old
     named = str(tree.value.setdefault("role", role) or "")
     if named not in ROLES:
         raise report.stop(tree.place(("role",)), *_no_role(named))
@@ -239,6 +250,23 @@ def _clean(config: CleanConfig, tree: Tree, report: Report, around: Circumstance
     return config
 
 
+def _dispatcher(
+    config: DispatcherConfig, tree: Tree, report: Report, around: Circumstances
+) -> DispatcherConfig:
+    return check_dispatcher(_published(config, around.overrides), tree, report, around.unseen)
+
+
+def _published(config: M, said: Overrides) -> M:
+    """The config, published as the command line says."""
+    changes: dict[str, object] = {}
+    if said.publish_port is not None:
+        own = config.publish or Socket(port=0)
+        changes["publish"] = own.model_copy(update={"port": said.publish_port})
+    if said.name_servers is not None:
+        changes["nameservers"] = NameServers(said.name_servers)
+    return config.model_copy(update=changes)
+
+
 ROLES: Mapping[str, Reading] = MappingProxyType(
     {
         "server": Reading(
@@ -259,6 +287,7 @@ ROLES: Mapping[str, Reading] = MappingProxyType(
         "clean": Reading(
             CleanConfig, CleanChain, _clean, lambda sections, report, _: clean_tree(sections, report)
         ),
+        "dispatcher": Reading(DispatcherConfig, DispatcherChain, _dispatcher),
     }
 )
 

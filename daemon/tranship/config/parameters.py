@@ -1,16 +1,14 @@
-"""What the movers of a server's destinations say to its `connection_parameters`.
+"""What the movers of a chain's places say to its `connection_parameters`.
 
 A chain may use several movers; a parameter has to mean something to one of them. An INI file may hold some that
 meant something to Trollmoves only: they are left out, with a warning.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import ValidationError
 
 from tranship.config.findings import Place, Report, listed, nearest
-from tranship.config.mirror import MirrorChain
-from tranship.config.server import ServerChain
 from tranship.config.tree import Loc, Tree
 from tranship.config.values import Parameters
 from tranship.core.allow import EVERYTHING
@@ -43,15 +41,17 @@ def check_movable(url: str, place: Place, report: Report) -> None:
             report.error(place, error.reason, "install it")
 
 
-def meant_parameters(chain: ServerChain | MirrorChain, tree: Tree, loc: Loc, report: Report) -> Parameters:
-    """The chain's connection parameters that mean something to a mover; what is wrong goes into the report."""
+def meant_parameters(
+    parameters: Parameters, urls: Collection[str], tree: Tree, loc: Loc, report: Report
+) -> Parameters:
+    """The parameters that mean something to a mover of urls (or patterns); what is wrong goes into the report."""
     kept = {}
-    for key, value in chain.connection_parameters.plain().items():
-        refusal = _refusal(key, value, _models(chain.allow))
+    for key, value in parameters.plain().items():
+        refusal = _refusal(key, value, _models(urls))
         place = tree.place((*loc, key))
         if refusal is None:
             kept[key] = value
-        elif tree.glue == " " and not isinstance(value, dict) and refusal.whole:
+        elif tree.old and not isinstance(value, dict) and refusal.whole:
             report.warn(place, f"is not used: {refusal.problem}", "remove it")
         else:
             report.error(place, refusal.problem, refusal.advice)
@@ -89,7 +89,7 @@ def _refusal(key: str, value: object, models: Iterator[type[MoverOptions]]) -> _
     return _Refusal("no mover of these destinations knows it", advice, whole=True)
 
 
-def _models(patterns: Iterable[str]) -> Iterator[type[MoverOptions]]:
+def _models(patterns: Collection[str]) -> Iterator[type[MoverOptions]]:
     named = {pattern.partition("://")[0].lower() for pattern in patterns if pattern != EVERYTHING}
     schemes = known_schemes() if EVERYTHING in patterns else named
     for scheme in sorted(schemes, key=lambda scheme: (scheme == "s3", scheme)):  # boto3 takes long to load

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from tranship.config.clean import CleanChain, CleanConfig, Mail
 from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.dispatcher import DispatcherChain, DispatcherConfig, DispatcherRoute
 from tranship.config.endpoints import Socket
 from tranship.config.findings import listed
 from tranship.config.judge import marks
@@ -39,6 +40,13 @@ def page() -> str:
         _table(ClientConfig),
         "### Each chain of a client",
         _table(ClientChain),
+        "## Dispatcher",
+        _DISPATCHER,
+        _table(DispatcherConfig),
+        "### Each target of a dispatcher",
+        _table(DispatcherChain),
+        "### Each route of a target",
+        _table(DispatcherRoute),
         "## Trying again: `retry`",
         _table(RetryOptions),
         "## Clean",
@@ -222,6 +230,10 @@ _CLIENT_EXAMPLE = """
 _CLEAN_EXAMPLE = """
 `config/clean.yaml` is a complete example; [roles/clean.md](roles/clean.md) says how it works. At the
 top of the file stand:
+"""
+
+_DISPATCHER = """
+See [roles/dispatcher.md](roles/dispatcher.md). At the top of the file stand:
 """
 
 _SOCKETS = """

@@ -24,7 +24,7 @@ class Plain(str):
 class Tree:
     """The content of a file. `glue` stands between the parts of a key path: "." in YAML, " " in INI.
 
-    old: whether it is a YAML file of Trollmoves.
+    old: it is a file of Trollmoves.
     """
 
     value: dict[str, Any]
@@ -43,7 +43,8 @@ class Tree:
         """The value at loc; None if there is none."""
         value: Any = self.value
         for part in loc:
-            if not isinstance(value, dict) or part not in value:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
                 return None
-            value = value[part]
         return value

@@ -116,15 +116,14 @@ class Alias:
 
     key: str
     name: str
-    words: Mapping[Any, Any]
+    words: Mapping[str, Any]
 
     def __call__(self, data: Data) -> Any:
         """The word for data's item, which is its own if there is no other."""
         value = data[self.key]
-        try:
-            return self.words.get(value, value)
-        except TypeError:  # a list or a block: no alias can be meant
-            return value
+        if isinstance(value, str | int | float):
+            return self.words.get(str(value), value)
+        return value  # a list or a block: no alias can be meant
 
 
 def aliases_of(told: Mapping[str, Any]) -> tuple[Alias, ...]:
@@ -134,7 +133,7 @@ def aliases_of(told: Mapping[str, Any]) -> tuple[Alias, ...]:
     """
     found = []
     for key, tables in told.items():
-        for table in [tables] if isinstance(tables, Mapping) else tables or ():
+        for table in tables if isinstance(tables, list | tuple) else [tables]:
             if not isinstance(table, Mapping):
                 raise ValueError(f"the aliases of {key} are no table, nor a list of tables")
             words = {word: other for word, other in table.items() if word != "_alias_name"}

@@ -412,7 +412,7 @@ class Asking:
             elif told.data is None:
                 failed.append(Failed(asked.job, asked.offer, told))
             elif (ruling := read_ruling(told.data)) is not None and ruling.right is not Right.YOURS:
-                await self._pausing.arrived([asked])
+                await self._pausing.arrived([(asked.job, asked.offer)])
                 await self._sharing.ruled_out(asked.job, asked.about, ruling)
                 self._done_with([asked.job.id])
                 self._due.set()
@@ -464,7 +464,7 @@ class Asking:
             await self._fail(failed)
         others = {asked.job.id for asked in (*finished.stale, *(asked for asked, _ in finished.left))}
         well = [a.asked for a in arrived if a.asked.job.id not in wrong]
-        await self._pausing.arrived(well)
+        await self._pausing.arrived([(asked.job, asked.offer) for asked in well])
         good = {asked.job.id: asked for asked in well if asked.job.id not in others}
         self._mistrusted.difference_update(good)
         self._done_with(good)

@@ -1,24 +1,23 @@
 """want -> move -> publish: what is owed is moved from here, each place in a lane of its own.
 
 For roles that nobody asks: a job is one file version for one destination; it waits in the journal, is moved by a
-carrier in worker threads, and ends with its outcomes. New files go first. Each courier has threads of its own, so that
-a place that does not answer costs only those who want to go there.
+carrier in worker threads, and ends with its outcomes. New files go first; a place that fails pauses. Each courier has
+threads of its own, so that a place that does not answer costs only those who want to go there.
 """
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
-from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Verdict
-from tranship.lanes import Lanes
-from tranship.steps.request import Failure, Reply
+from tranship.flows.pausing import Pausing
+from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Source, Verdict
+from tranship.lanes import Lanes, Threads
+from tranship.steps.request import Failure, Fault, Reply
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message
 
@@ -38,8 +37,7 @@ class Carried:
     job: Job
     landed: str = ""
     outgoing: Message | None = None
-    failure: Failure | None = None
-    reason: str = ""
+    fault: Fault | None = None
 
 
 class Carrier(Protocol):
@@ -48,7 +46,8 @@ class Carrier(Protocol):
     def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
         """Move jobs of one lane (`request_address`), one after the other. Blocking; never raises MoverError.
 
-        progress is called with bytes that have just gone over. One Carried per job, in any order.
+        progress is called with bytes that have just gone over. One Carried per job that was tried, in any order:
+        when the lane itself fails, the others need not be.
         """
 
 
@@ -82,23 +81,26 @@ class Courier:
         self._book = book
         self._around = around
         self._arrived = arrived
+        self._due = asyncio.Event()
         self._outcomes = Outcomes(chain, book, around)
+        self._pausing = Pausing(chain, book, around, self._due.set)
         self._taken: set[int] = set()
+        self._probing: set[int] = set()
         self._queued: Counter[str] = Counter()
         self._under_way = 0
         self._moved = 0
-        self._due = asyncio.Event()
         self._draining = False
         self._idle = asyncio.Event()
         self._lanes: Lanes[str, Job] | None = None
-        self._threads: ThreadPoolExecutor
+        self._threads = Threads(f"courier {chain}", THREADS)
 
     async def run(self, publisher: Publisher | None) -> None:
         """Move what is owed until cancelled, and publish it, if there is a publisher."""
         self._taken.clear()
         self._queued.clear()
+        self._probing.clear()
         self._under_way = 0
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"courier {self._chain}")
+        await self._pausing.load()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._lanes = Lanes(
@@ -106,10 +108,11 @@ class Courier:
                 )
                 tasks.create_task(self._outcomes.run(publisher))
                 tasks.create_task(self._report())
+                tasks.create_task(self._pausing.run(self._probe))
                 await self._move_due()
         finally:
             self._lanes = None
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.close()
 
     async def want(
         self, jobs: Sequence[NewJob], cursors: Sequence[Cursor] = ()
@@ -144,10 +147,20 @@ class Courier:
 
     def _line_up(self, job: Job) -> None:
         lane = job.new.request_address
-        if self._lanes is None or self._draining or self._queued[lane] >= LINED_UP:
+        full = self._draining or self._queued[lane] >= LINED_UP
+        if self._lanes is None or full or not self._is_open(job):
             self._due.set()
         elif job.id not in self._taken:
             self._put(job)
+
+    async def _probe(self, job: Job, offer: Source) -> None:
+        del offer  # there is but one way
+        if self._lanes is not None and not self._draining and job.id not in self._taken:
+            self._probing.add(job.id)
+            self._put(job)
+
+    def _is_open(self, job: Job) -> bool:
+        return self._pausing.first_open(job, [job.own_offer]) is not None
 
     def _put(self, job: Job) -> None:
         assert self._lanes is not None  # noqa: S101 - for the type checker
@@ -166,8 +179,10 @@ class Courier:
             jobs, following = await self._book.waiting(
                 self._chain, now, horizon=horizon, limit=limit, busy=busy
             )
-            for job in [] if self._draining else jobs:
-                room = LINED_UP if not job.attempts else self._at_once
+            left = [] if self._draining else [job for job in jobs if job.id not in self._taken]
+            await self._pausing.park([(job, job.own_offer) for job in left if not self._is_open(job)])
+            for job in filter(self._is_open, left):
+                room = LINED_UP if not job.again else self._at_once
                 if job.id not in self._taken and self._queued[job.new.request_address] < room:
                     self._put(job)
             with contextlib.suppress(TimeoutError):
@@ -177,14 +192,14 @@ class Courier:
     # moving
 
     async def _work(self, lane: str, jobs: list[Job]) -> None:
-        if self._draining:
+        wanted = [] if self._draining else [j for j in jobs if j.id in self._probing or self._is_open(j)]
+        if not wanted:
             self._done_with(lane, jobs)
             return
         self._under_way += len(jobs)
         began = self._around.clock.now()
         try:
-            act = partial(self._carrier, jobs, self._count)
-            carried = await asyncio.get_running_loop().run_in_executor(self._threads, act)
+            carried = await self._threads.do(self._carrier, wanted, self._count)
             await self._finish(carried, began)
         finally:
             self._under_way -= len(jobs)
@@ -193,16 +208,18 @@ class Courier:
                 self._idle.set()
 
     async def _finish(self, carried: Sequence[Carried], began: float) -> None:
-        good = [each for each in carried if each.failure is None]
+        good = [each for each in carried if each.fault is None]
         await self._outcomes.finish([Done(each.job, each.outgoing, began, each.landed) for each in good])
+        await self._pausing.arrived([(each.job, each.job.own_offer) for each in good])
         await self._arrived([each.job for each in good])
-        bad = [each for each in carried if each.failure is not None]
+        bad = [Failed(each.job, None, _told(each.fault)) for each in carried if each.fault is not None]
         if bad:
-            await self._outcomes.fail([Failed(each.job, None, _told(each)) for each in bad])
+            await self._outcomes.fail(await self._pausing.failed(bad))
 
     def _done_with(self, lane: str, jobs: Iterable[Job]) -> None:
         for job in jobs:
             self._taken.discard(job.id)
+            self._probing.discard(job.id)
             self._queued[lane] -= 1
         if self._queued[lane] <= 0:
             del self._queued[lane]
@@ -222,7 +239,7 @@ class Courier:
             before = self._moved
 
 
-def _told(carried: Carried) -> Reply:
+def _told(fault: Fault) -> Reply:
     """A source that changed while it was moved is moved again, as it is then."""
-    failure = Failure.TEMPORARY if carried.failure is Failure.SUPERSEDED else carried.failure
-    return Reply(None, failure=failure, reason=carried.reason)
+    failure = Failure.TEMPORARY if fault.failure is Failure.SUPERSEDED else fault.failure
+    return Reply(None, failure=failure, reason=fault.reason, about=fault.about)

@@ -1,10 +1,13 @@
 """hear: listens to providers, and notices what was missed: a gap in the numbers, a head that a beat tells.
 
 What was missed is asked for again by `replay`, at start, after a gap, after a silence, in a server's new life.
+Providers that a name server tells of are listened to from then on, until it says that they are gone.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tranship.core.journey import Step
@@ -15,7 +18,7 @@ from tranship.journal import ClientBook, Cursor
 from tranship.steps.hear import Announcement, Said, announcement_of, sort
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
 from tranship.wire.contract import Heard
-from tranship.wire.discovery import min_interval
+from tranship.wire.discovery import Ports, follow, min_interval
 from tranship.wire.messages import Message, compose
 
 MARGIN = 10.0
@@ -41,26 +44,38 @@ class Hearer(Protocol):
         """A new id for a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Which publishers of services ("": of all) to hear, of those that name servers (hosts) tell of; on what topics."""
+
+    name_servers: Sequence[str] = ()
+    services: Sequence[str] = ("",)
+    topics: Sequence[str] = ()
+
+
 class Hearing:
     """What one chain hears. `run` until cancelled."""
 
     def __init__(
         self,
         chain: str,
-        providers: Mapping[str, str],
+        providers: Mapping[str, Sequence[str]],
         patience: float,
         book: ClientBook,
         around: Surroundings,
+        lookup: Lookup = Lookup(),
     ) -> None:
-        """Listen to providers: addresses (tcp://host:port), and the topic (a prefix of subjects) of each.
+        """Listen to providers: addresses (tcp://host:port), and the topics (prefixes of subjects) of each.
 
         patience: after so many intervals without a beat a provider is connected to anew; 0: never.
         """
         self._chain = chain
-        self._providers = providers
+        self._configured = providers
+        self._lookup = lookup
         self._patience = patience
         self._book = book
         self._around = around
+        self._providers: dict[str, Sequence[str]] = {}
         self._hearer: Hearer
         self._tasks: asyncio.TaskGroup
         self._numbers: dict[tuple[str, str], Numbers] = {}
@@ -72,24 +87,45 @@ class Hearing:
 
     async def run(self, hearer: Hearer, listening: asyncio.Event, may_begin: asyncio.Event) -> None:
         """Tell hearer, once it may begin; sets `listening` when nothing that is told from now on is missed."""
-        clock = self._around.clock
         self._hearer = hearer
         self._replaying.clear()
-        self._firsts = await self._book.firsts(self._chain, list(self._providers), clock.now())
+        self._providers.clear()
+        self._beats.clear()
         cursors = await self._book.cursors(self._chain)
         self._numbers = {(cursor.server, cursor.topic): Numbers(cursor.seq) for cursor in cursors}
-        self._beats = {address: Liveness(self._patience, clock.monotonic()) for address in self._providers}
         self._subscription = self._around.bus.subscription()
         try:
-            for address, topic in self._providers.items():
-                self._subscription.add(address, [topic, "/heartbeat/"])
+            await self._listen_to(self._configured)
             listening.set()
             await may_begin.wait()
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._listen())
                 self._tasks.create_task(self._watch_beats())
+                for name_server in self._lookup.name_servers:
+                    self._tasks.create_task(self._look_up(name_server))
         finally:
             self._subscription.close()
+
+    async def _listen_to(self, providers: Mapping[str, Sequence[str]]) -> None:
+        clock = self._around.clock
+        self._firsts |= await self._book.firsts(self._chain, list(providers), clock.now())
+        for address, topics in providers.items():
+            self._providers[address] = topics
+            self._beats[address] = Liveness(self._patience, clock.monotonic())
+            self._subscription.add(address, [*topics, "/heartbeat/"])
+
+    async def _look_up(self, name_server: str) -> None:
+        around, lookup = self._around, self._lookup
+        ports = Ports.from_environment(os.environ)
+        async for change in follow(around.bus, name_server, lookup.services, ports, around.on_oddity):
+            address = change.publisher.address
+            if address in self._configured:
+                continue
+            if change.present:
+                await self._listen_to({address: lookup.topics})
+            elif address in self._providers:
+                del self._providers[address], self._beats[address]
+                self._subscription.drop(address)
 
     async def _listen(self) -> None:
         while True:
@@ -153,14 +189,13 @@ class Hearing:
                 self._mind_gap(head.server, head.topic, head.request_address, heard.provider)
 
     def _concerns(self, provider: str, head: Head) -> bool:
-        topic = self._providers.get(provider)
-        return topic is not None and head.topic.startswith(topic)
+        return head.topic.startswith(tuple(self._providers.get(provider, ())))
 
     async def _watch_beats(self) -> None:
         while True:
             await asyncio.sleep(1.0)
             now = self._around.clock.monotonic()
-            for address, beats in self._beats.items():
+            for address, beats in list(self._beats.items()):
                 if beats.missed(now):
                     beats.heard(now)
                     told = "no heartbeat; connecting anew"

@@ -14,7 +14,6 @@ from typing import Protocol
 from tranship.core.journey import Step
 from tranship.core.places import About, Pause, Places, place_of
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Asked
 from tranship.flows.outcomes import Failed
 from tranship.journal import ClientBook, Job, Source
 from tranship.steps.request import Failure, Reply
@@ -123,14 +122,14 @@ class Pausing:
             await self._book.places.park(parked)
         return own + await self._overdue({place for _, place in closed}, now)
 
-    async def arrived(self, asked: Sequence[Asked]) -> None:
-        """Whatever has arrived shows that its place is well."""
-        for each in asked:
-            place = self._probes.pop(each.job.id, None)
+    async def arrived(self, arrived: Sequence[tuple[Job, Source]]) -> None:
+        """Whatever has arrived, by whose offer, shows that its place is well."""
+        for job, offer in arrived:
+            place = self._probes.pop(job.id, None)
             if place is not None:
                 self._prove(place)
             if self._places.wary:
-                for key in _keys(each.job.new.destination, each.offer.request_address):
+                for key in _keys(job.new.destination, offer.request_address):
                     self._places.well(key)
 
     def goes_on(self, job: Job) -> None:

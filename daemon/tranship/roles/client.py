@@ -94,7 +94,7 @@ class _Chain:
         self._book = book
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._draining = False
-        providers = {provider.address: options.topic_of(provider) for provider in options.providers}
+        providers = {provider.address: [options.topic_of(provider)] for provider in options.providers}
         self._hearing = Hearing(name, providers, options.heartbeat_alarm_scale, book, around)
         self._sharing = Sharing(name, options.lease, book, around)
         unpacking = Unpacking(options.unpack) if options.unpack is not None else None

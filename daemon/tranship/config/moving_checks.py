@@ -1,0 +1,78 @@
+"""What no single option of a role that moves files itself can tell."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from tranship.config.checks import check_chains
+from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
+from tranship.config.findings import Report
+from tranship.config.logins import Unseen, with_login
+from tranship.config.parameters import check_movable, meant_parameters
+from tranship.config.tree import Loc, Tree
+
+
+def check_dispatcher(
+    config: DispatcherConfig, tree: Tree, report: Report, unseen: Unseen
+) -> DispatcherConfig:
+    """Report what is wrong, or probably not meant. Returns it with its logins, and parameters that mean something."""
+    check_chains(config.chains, tree, report)
+    chains = {}
+    for name, chain in config.chains.items():
+        loc: Loc = ("chains", name)
+        chains[name] = _target(chain, tree, loc, report, unseen)
+        if config.publish is not None and chain.publish_topic is None:
+            told = "has no `publish_topic`, so that nobody is told of its files"
+            report.warn(tree.place(loc), told, "add one, or ignore this")
+        if config.publish is None and chain.publish_topic is not None:
+            told = "is not used, as nothing is published"
+            report.warn(tree.place((*loc, "publish_topic")), told, "add `publish`, or start with -p")
+    return config.model_copy(update={"chains": chains})
+
+
+def _target(chain: DispatcherChain, tree: Tree, loc: Loc, report: Report, unseen: Unseen) -> DispatcherChain:
+    chain = with_login(chain, tree.place((*loc, "login_file")), report, unseen)
+    routes = tuple(
+        with_login(route, tree.place((*loc, "routes", n, "login_file")), report, unseen)
+        for n, route in enumerate(chain.routes)
+    )
+    chain = chain.model_copy(update={"routes": routes})
+    hosts = {chain.host, *(route.host for route in routes if route.host is not None)}
+    for n, route in enumerate(routes):
+        if route.host:
+            check_movable(route.host, tree.place((*loc, "routes", n, "host")), report)
+        elif route.login or route.login_file:
+            place = tree.place((*loc, "routes", n, "login"))
+            report.error(place, "belongs to no host of this route", "add `host`, or put it to the target")
+    if chain.host:
+        check_movable(chain.host, tree.place((*loc, "host")), report)
+    for host, logins in _by_host(chain).items():
+        if len(logins) > 1:
+            told = f"has several logins for {host or 'this host'}"
+            report.error(tree.place(loc), told, "make a target of its own for each")
+    if report.errors:
+        return chain
+    urls = {host or "file://" for host in hosts}
+    parameters = meant_parameters(
+        chain.connection_parameters, urls, tree, (*loc, "connection_parameters"), report
+    )
+    return chain.model_copy(update={"connection_parameters": parameters})
+
+
+def logins_of(chain: DispatcherChain) -> Mapping[str, SecretStr]:
+    """The login for each host of a target, as far as it has one."""
+    return {host: SecretStr(next(iter(logins))) for host, logins in _by_host(chain).items() if logins}
+
+
+def _by_host(chain: DispatcherChain) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for host, block in _blocks(chain):
+        if block.login is not None:
+            found.setdefault(host, set()).add(block.login.get_secret_value())
+    return found
+
+
+def _blocks(chain: DispatcherChain) -> Iterator[tuple[str, Any]]:
+    yield chain.host, chain
+    yield from ((route.host, route) for route in chain.routes if route.host is not None)

@@ -1,0 +1,136 @@
+"""hear, for roles that act on what anybody publishes: our servers' announcements and plain messages alike."""
+
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Protocol
+
+from tranship.config.endpoints import Provider
+from tranship.core.journey import Step
+from tranship.flows.around import Surroundings
+from tranship.flows.hearing import Lookup
+from tranship.journal import Cursor
+from tranship.lanes import Waiting
+from tranship.steps.hear import Announcement, Said
+from tranship.steps.told import FILE_TYPES
+from tranship.wire.contract import BusError
+from tranship.wire.messages import Message, clean_url
+
+PATIENCE = 5.0
+"""Seconds that a server is given to answer a replay."""
+
+MOST_SLOW = 1000
+"""Messages that wait for the resolver; more are refused."""
+
+
+class Wanting(Protocol):
+    """Acts on messages."""
+
+    async def __call__(self, messages: Sequence[Message], cursors: Sequence[Cursor], /) -> None:
+        """Record what these lead to, and how far servers were heard, in one."""
+
+
+class Hears(Protocol):
+    """The options of whom a chain hears."""
+
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """By address."""
+
+    @property
+    def lookup(self) -> Sequence[str]:
+        """Name servers."""
+
+    @property
+    def services(self) -> Sequence[str]:
+        """Of what these know, only those of these names, if there are any."""
+
+
+class Ears:
+    """A Hearer whose messages all go one way: announcements, and what other publishers say of files.
+
+    What names another host, whose name has to be looked up, waits beside the others: a resolver may be slow.
+    `run` beside the hearing.
+    """
+
+    def __init__(self, chain: str, want: Wanting, around: Surroundings) -> None:
+        """Give what is heard to `want`."""
+        self._chain = chain
+        self._want = want
+        self._around = around
+        self._slow: Waiting[Message] = Waiting()
+        self._life = uuid.uuid4().hex[:8]
+        self._count = 0
+        self._refused: set[str] = set()
+
+    async def run(self) -> None:
+        """Look up hosts until cancelled."""
+        while True:
+            for message in await self._slow.take(1, 1):
+                await self._want([message], ())
+
+    async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
+        """Act on what servers announce."""
+        await self._want([announcement.message for announcement in announcements], cursors)
+
+    async def others(self, said: Sequence[Said]) -> None:
+        """Act on what others publish."""
+        quick = []
+        for message in (each.message for each in said):
+            if message.type not in FILE_TYPES:
+                continue
+            if not _names_a_host(message):
+                quick.append(message)
+            elif len(self._slow) < MOST_SLOW:
+                self._slow.put([message])
+            else:
+                self.refuse(message, "too many messages wait for the names of their hosts to be looked up")
+        if quick:
+            await self._want(quick, ())
+
+    async def new_life(self, addresses: set[str]) -> None:
+        """Of no concern: nothing was asked for."""
+
+    async def inquire(self, message: Message, address: str) -> Message | None:
+        """The answer of address to a request; None if there was none in time."""
+        try:
+            with closing(self._around.bus.asker(f"tcp://{address}", many=True)) as asker:
+                asker.ask(message, message.ticket or "", PATIENCE)
+                [answer] = await asker.answered()
+        except BusError:
+            return None
+        return answer.message
+
+    def ticket(self, what: str) -> str:
+        """A new id for a request."""
+        self._count += 1
+        return f"{self._life}-{what}-{self._count}"
+
+    def refuse(self, message: Message, reason: str) -> None:
+        """Say, once per reason, and count that a message can't be used."""
+        health, clock = self._around.health, self._around.clock
+        health.progress(f"{self._chain} refused", clock.monotonic())
+        if len(self._refused) < 1000 and reason not in self._refused:
+            self._refused.add(reason)
+            uri = message.fields.get("uri")
+            file = clean_url(uri)[:200] if isinstance(uri, str) else message.subject[:200]
+            self._around.story.tell(Step.REFUSED, file, self._chain, peer=message.sender, reason=reason)
+
+
+def providers_of(options: Hears, topics: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Whom to hear, by address: on what topics."""
+    return {
+        provider.address: topics if provider.topic is None else [provider.topic]
+        for provider in options.providers
+    }
+
+
+def lookup_of(options: Hears, topics: Sequence[str]) -> Lookup:
+    """Whom else to hear."""
+    return Lookup(options.lookup, options.services or ("",), topics)
+
+
+def _names_a_host(message: Message) -> bool:
+    """Whether a uri of message may name a host (a file:// one does not, whatever it says)."""
+    frame = message.encode()
+    return frame.count(b"://") > 1 + frame.count(b'"file://')  # one stands in the head
