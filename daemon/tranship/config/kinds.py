@@ -56,8 +56,8 @@ def given(value: object) -> str:
         return "a block of options"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
-    # up to the last @, for a password may hold one itself; without one, it may have been cut off
-    text = re.sub(r".*@", "…@", str(value), flags=re.DOTALL)
+    # nothing around an @: a password may hold one itself, and may have been cut off behind it
+    text = re.sub(r".*@.*", "…@…", str(value), flags=re.DOTALL)
     text = re.sub(r"//[^/]*:(?!\d{0,5}(/|$)).*", "//…", text, flags=re.DOTALL)
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
@@ -73,7 +73,9 @@ def words(value: object) -> object:
     """A list, which may also be written as words with blanks between them."""
     if not isinstance(value, str):
         return value
-    if re.search(r":[^@]*\s[^@]*@", value):  # a password with a blank would be shown, as a word without its @
+    # a password with a blank would be shown, as a word without its @; which may have been cut off
+    hosts = re.sub(r"\[[^\]]*\]", "", value)
+    if re.search(r":[^@]*\s[^@]*@|:(?!//|\d{1,5}(?:[/\s]|$)|\s|$)\S*\s", hosts):
         raise refuse("holds credentials", "leave them out")
     return value.split()
 
