@@ -432,6 +432,28 @@ def ours(error: Exception) -> MoverError | None:
     return None
 
 
+_TOLD = {
+    "create_multipart_upload": ("UploadId",),
+    "upload_part": ("ETag",),
+    "upload_part_copy": ("CopyPartResult",),
+    "copy_object": ("CopyObjectResult",),
+    "head_object": ("ContentLength", "LastModified"),
+    "get_object": ("ContentLength", "LastModified"),
+}
+"""What every answer tells."""
+
+_LIMITS = frozenset(("content-length", "transfer-encoding", "connection"))
+"""Headers one of which says where an answer ends."""
+
+
+def demand_whole(operation: str, reply: Reply) -> None:
+    """Raise Unreachable if the line was cut in the head of the answer: Python's http.client takes that for its end."""
+    about = reply["ResponseMetadata"]
+    ends = about["HTTPStatusCode"] == 204 or not _LIMITS.isdisjoint(about["HTTPHeaders"])
+    if not ends or any(word not in reply for word in _TOLD.get(operation, ())):
+        raise Unreachable("the line was cut in the midst of an answer")
+
+
 CODES: dict[str, type[MoverError]] = {
     **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch"), LoginRefused),
     **dict.fromkeys(("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidTokenId"), LoginRefused),

@@ -428,28 +428,33 @@ def _download(ground: Ground) -> None:
         _expect(os.listdir(target.parent) == ["down.dat"], f"beside it are {os.listdir(target.parent)}")
 
 
-@_promise("who reads while a file is replaced sees the old or the new, whole", _writing)
+@_promise(
+    "who reads while a file is put, broken off or replaced sees nothing, the old or the new, whole", _writing
+)
 def _overwrite(ground: Ground) -> None:
     name, versions = f"{ground.folder}/live.dat", (b"old!" * 80_000, b"newer" * 50_000)
     sources = [ground.file(f"v{number}", version) for number, version in enumerate(versions)]
     seen, done = _Seen(), threading.Event()
-    with ground.line() as writer:
-        upload(writer, sources[0], name)
-        reader = threading.Thread(target=_poll, args=(ground, name, seen, done), daemon=True)
-        reader.start()
-        try:
-            for round_ in range(1, 9):
+    reader = threading.Thread(target=_poll, args=(ground, name, seen, done), daemon=True)
+    reader.start()
+    try:
+        with ground.line() as writer:
+            for round_ in range(10):
+                if round_ % 4 == 1:
+                    _break_off(ground, sources[round_ % 2], name)
                 upload(writer, sources[round_ % 2], name)
+                seen.shown.set()
             seen.once.wait(60)
-        finally:
-            done.set()
-            reader.join(60)
-        _expect(not reader.is_alive(), "the reader hangs")
-        _expect(not seen.foreign, f"the reader got {seen.foreign[:1]}")
-        torn = [content for content in seen.contents if content not in versions]
-        _expect(not torn, f"{len(torn)} of {len(seen.contents)} reads were torn")
-        _expect(bool(seen.contents), "nothing could be read in 60 s")
-        _expect(not (seen.absent and writer.powers.replace), f"the name was absent {seen.absent} times")
+            replaces = writer.powers.replace
+    finally:
+        done.set()
+        reader.join(60)
+    _expect(not reader.is_alive(), "the reader hangs")
+    _expect(not seen.foreign, f"the reader got {seen.foreign[:1]}")
+    torn = [content for content in seen.contents if content not in versions]
+    _expect(not torn, f"{len(torn)} of {len(seen.contents)} reads were torn")
+    _expect(bool(seen.contents), "nothing could be read in 60 s")
+    _expect(not (seen.absent and replaces), f"the name was absent {seen.absent} times")
 
 
 @_promise("an upload that is broken off leaves neither the name nor a temporary")
@@ -577,11 +582,12 @@ class _Enough(Exception):
 
 @dataclass
 class _Seen:
-    """What a polling reader saw."""
+    """What a polling reader saw; absent counts once the name was shown."""
 
     contents: list[bytes] = field(default_factory=list)
     absent: int = 0
     foreign: list[str] = field(default_factory=list)
+    shown: threading.Event = field(default_factory=threading.Event)
     once: threading.Event = field(default_factory=threading.Event)
 
 
@@ -589,18 +595,24 @@ def _poll(ground: Ground, name: str, seen: _Seen, done: threading.Event) -> None
     target = ground.local / f"{ground.word}-polled"
     with ground.line() as mover:
         while not done.is_set():
+            shown = seen.shown.is_set()
             try:
                 mover.get(name, target)
                 seen.contents.append(target.read_bytes())
                 seen.once.set()
             except SourceGone:
-                seen.absent += 1
+                seen.absent += shown
             except Temporary:
                 continue  # told that it went wrong, the reader has nothing torn in hand
             except Exception as error:  # noqa: BLE001 - told by the check, in its own thread
                 seen.foreign.append(f"{type(error).__name__}: {error}")
                 seen.once.set()
                 return
+
+
+def _break_off(ground: Ground, source: Path, name: str) -> None:
+    with suppress(_Enough), ground.line() as mover:
+        upload(mover, source, name, progress=_enough_after(1))
 
 
 def _work(ground: Ground, number: int, failed: list[Exception]) -> None:

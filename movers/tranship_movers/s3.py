@@ -22,7 +22,18 @@ from typing import Any, ClassVar, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from tranship_movers.boto import MIB, Body, Reply, S3Options, client, extras, hush, ours, shortcut
+from tranship_movers.boto import (
+    MIB,
+    Body,
+    Reply,
+    S3Options,
+    client,
+    demand_whole,
+    extras,
+    hush,
+    ours,
+    shortcut,
+)
 from tranship_movers.contract import Facts, Powers, Progress, unheard
 from tranship_movers.errors import (
     Busy,
@@ -379,6 +390,7 @@ class S3Mover:
     def _call(self, operation: str, **told: Any) -> Reply:
         told = {"Bucket": self._bucket, **self._extras[operation], **told}
         reply: Reply = getattr(self._client, operation)(**told)
+        demand_whole(operation, reply)
         return reply
 
     def _head(self, key: str) -> Reply | None:

@@ -48,6 +48,10 @@ LITTLE = 1024
 """Bytes that are taken from the stream at least, so that short replies come several at once."""
 
 
+CLONE = "rclone"
+"""What calls itself so neither goes on with a part of a file (unless it is told to) nor keeps permission bits."""
+
+
 class SftpOptions(SshOptions):
     """What an SFTP place can be told."""
 
@@ -116,8 +120,12 @@ class SftpMover:
         self._line.close()
 
     def _powers(self) -> Powers:
-        kept, replaces = self._sftp.keeps_attributes, self._sftp.replaces
-        return Powers(replace=replaces, append=True, mtime=kept, mode=kept, checksums=self._sums)
+        kept, replaces, able = (
+            self._sftp.keeps_attributes,
+            self._sftp.replaces,
+            CLONE not in self._line.software,
+        )
+        return Powers(replace=replaces, append=able, mtime=kept, mode=kept and able, checksums=self._sums)
 
 
 # ---------------------------------------------------------------- what a status means
@@ -206,6 +214,7 @@ class Sftp:
         self._offers = self._greeted()
         self.replaces = POSIX_RENAME in self._offers
         """Whether renaming replaces at one stroke."""
+        self.is_clone = CLONE in line.software
         self.keeps_attributes = options.attributes == "keep"
         """Whether modification time and mode are set."""
         self._window = options.window

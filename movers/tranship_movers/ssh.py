@@ -195,6 +195,11 @@ class Line:
         return str(self._place.at(name))
 
     @property
+    def software(self) -> str:
+        """What the server calls itself ("SSH-2.0-OpenSSH_9.2")."""
+        return str(getattr(self._transport, "remote_version", ""))
+
+    @property
     def is_open(self) -> bool:
         """Whether the line is not known to be dead; nothing is asked."""
         return self._transport is not None and self._transport.is_active()

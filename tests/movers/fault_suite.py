@@ -16,7 +16,7 @@ from typing import Literal
 
 from servers.proxy import Fault, Kind, Proxy
 from tranship_movers.contract import Mover
-from tranship_movers.errors import MoverError, Temporary
+from tranship_movers.errors import Fatal, MoverError, Temporary
 from tranship_movers.transfer import download, new_token, sweep, upload
 
 PATIENCE = "600 ms"
@@ -116,7 +116,7 @@ def _attempt(front: Front, hand: Mover, draw: random.Random, word: str, local: P
     else:
         allowed = {new.read_bytes()} | ({OLD if way == "replace" else None} if failure else set())
         _check_there(front, true_name, local / "seen", allowed, told)
-    attempt(front.direct, new, name, token)
+    _at_last(lambda: attempt(front.direct, new, name, token))
     if way != "get":
         _check_there(front, true_name, local / "seen", {new.read_bytes()}, f"the next attempt after {told}")
     _check_nothing_is_left(front, hand, os.path.dirname(name), os.path.dirname(true_name), told)
@@ -144,6 +144,17 @@ def _broken(proxy: Proxy, fault: Fault) -> Iterator[None]:
     finally:
         proxy.fault = Fault()
         proxy.reset_all()  # sooner or later a server hears from the network that a client in a black hole is gone
+
+
+def _at_last(act: Callable[[], None]) -> None:
+    """Do what must succeed; a place that is paused is probed again (rclone's S3 forgets its bucket for a moment)."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            return act()
+        except Fatal:
+            if time.monotonic() > end:
+                raise
 
 
 def _put(connect: Callable[[], Mover], new: Path, name: str, token: str) -> None:

@@ -220,6 +220,34 @@ class ClaimsWholePuts(MemoryMover):
         super().put(source, name, offset=offset, progress=awaited)
 
 
+class ClaimsWholeFirstPuts(MemoryMover):
+    powers = replace(MemoryMover.powers, whole_put=True)
+
+    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
+        if not name.endswith("live.dat") or name in self._host.files:
+            super().put(source, part := f"{name}.part", offset=offset, progress=progress)
+            return super().rename(part, name)
+
+        def awaited(size: int) -> None:
+            progress(size)
+            _await_get(self, name)
+
+        return super().put(source, name, offset=offset, progress=awaited)
+
+
+class ShowsWhatIsBrokenOff(MemoryMover):
+    powers = replace(MemoryMover.powers, whole_put=True)
+
+    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
+        try:
+            super().put(source, part := f"{name}.part", offset=offset, progress=progress)
+        except BaseException:
+            self._host.files[name] = self._host.files[part]
+            _await_get(self, name)
+            raise
+        super().rename(part, name)
+
+
 class KeepsParts(MemoryMover):
     def remove(self, name: str) -> None:
         if not is_part(name.rpartition("/")[2]):
@@ -305,6 +333,8 @@ BREAKS: tuple[tuple[str, type[MemoryMover]], ...] = (
     ("download", LittersHere),
     ("overwrite", RenamesInTwoSteps),
     ("overwrite", ClaimsWholePuts),
+    ("overwrite", ClaimsWholeFirstPuts),
+    ("overwrite", ShowsWhatIsBrokenOff),
     ("broken-off", KeepsParts),
     ("append", RestartsAppending),
     ("resume", DropsBegunPuts),

@@ -5,7 +5,6 @@ failure is repeated by `pytest "tests/movers/test_faults.py" -k "sftp-sshd and 1
 """
 
 import random
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from pydantic import SecretStr
 from servers import dav, ftp, s3, ssh
 from servers.dav import Dav
 from servers.ftp import Script
+from servers.ports import free_port
 from servers.proxy import Fault, Proxy, Route
 from servers.s3 import BUCKET, KEY, S3, SECRET
 from servers.scripted import reply
@@ -124,7 +124,7 @@ FTP_REFUSALS = (
 @contextmanager
 def pyftpd(tls: ftp.Tls) -> Iterator[Front]:
     """A server at 127.0.0.1, and at 127.0.0.2 proxies for its control port and its data ports."""
-    script, ports = Script(), _ports_free_everywhere(12)
+    script, ports = Script(), [free_port() for _ in range(12)]
 
     @contextmanager
     def refusal(draw: random.Random) -> Iterator[None]:
@@ -156,12 +156,6 @@ def pyftpd(tls: ftp.Tls) -> Iterator[Front]:
             refusals=(refusal,),
             secrets=(ftp.PASSWORD,),
         )
-
-
-def _ports_free_everywhere(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("0.0.0.0", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
 
 
 # http -------------------------------------------------------------------------------------------------------

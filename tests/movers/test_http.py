@@ -128,6 +128,18 @@ def test_a_cut_download_goes_on_where_it_was(kind: str, server: Dav, tmp_path: P
         assert proxy.accepted == 2
 
 
+@pytest.mark.soak
+def test_more_than_two_gibibytes_are_read_whole(nginx: Dav, tmp_path: Path) -> None:
+    with (nginx.folder / "huge").open("wb") as file:
+        file.seek((2 << 30) + 4)
+        file.write(b"end")
+    with closing(connect(nginx.port, timeout="60 s")) as mover:
+        download(mover, "/huge", tmp_path / "back")
+    with (tmp_path / "back").open("rb") as file:
+        assert file.seek(-3, os.SEEK_END) == (2 << 30) + 4
+        assert file.read() == b"end"
+
+
 def test_over_tls_the_host_must_prove_itself(tmp_path: Path) -> None:
     with dav.wsgidav_tls() as server:
         (server.folder / "data.bin").write_bytes(CONTENT)

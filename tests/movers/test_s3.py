@@ -17,12 +17,12 @@ import trustme
 from botocore import exceptions
 from contract_suite import suite
 
-from servers import s3
+from servers import s3, scripted
 from servers.ports import free_port
 from servers.proxy import Fault, Proxy, Route
 from servers.s3 import BUCKET, KEY, READER, READER_SECRET, S3, SECRET, Heard, Said
 from tranship_movers.boto import CODES, EXCEPTIONS, MEANINGLESS, STATUS, ours
-from tranship_movers.checks import Ground
+from tranship_movers.checks import CHECKS, Ground
 from tranship_movers.errors import (
     Busy,
     HostUnproven,
@@ -112,6 +112,12 @@ TestRclonePromises = suite("rclone_ground", must=MUST)
 
 
 # Large files
+
+
+@pytest.mark.soak
+def test_more_than_two_gibibytes_arrive_whole(seaweed: S3, tmp_path: Path) -> None:
+    ground = Ground(lambda: mover(seaweed, timeout="60 s"), "/big", tmp_path, big=(2 << 30) + 1)
+    assert next(check for check in CHECKS if check.word == "large").run(ground) == "holds"
 
 
 def test_a_large_file_goes_and_comes_in_parts_and_takes_little_memory(seaweed: S3, tmp_path: Path) -> None:
@@ -499,6 +505,7 @@ def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
 # Faults of the place
 
 
+DATED = {"Last-Modified": "Fri, 13 Feb 2009 23:31:30 GMT"}
 EMPTY = Said(200, b"<ListBucketResult></ListBucketResult>")
 
 
@@ -586,7 +593,7 @@ def test_a_busy_place_is_asked_again(place: S3, script: Script, tmp_path: Path, 
             created = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
             return Said(200, created)
         if heard.method == "HEAD":
-            return Said(200, headers={"Content-Length": str(size), "ETag": "opaque"})
+            return Said(200, headers={"Content-Length": str(size), "ETag": "opaque", **DATED})
         return Said.error(501, "NotImplemented")
 
     script.says = says
@@ -616,7 +623,7 @@ def test_bytes_that_changed_on_the_way_are_noticed(place: S3, script: Script, tm
 
 def test_without_an_md5_the_size_is_compared(place: S3, script: Script, tmp_path: Path) -> None:
     def says(heard: Heard) -> Said:
-        length = {"Content-Length": "9"} if heard.method == "HEAD" else {}
+        length = {"Content-Length": "9", **DATED} if heard.method == "HEAD" else {}
         return Said(200, headers={"ETag": "opaque", **length})
 
     script.says = says
@@ -640,11 +647,42 @@ def test_a_lost_last_reply_is_no_failure(place: S3, script: Script, tmp_path: Pa
         if heard.method == "GET":
             return Said.error(501, "NotImplemented")
         joined = hashlib.md5(b"".join(sums[path] for path in sorted(sums))).hexdigest()
-        return Said(200, headers={"Content-Length": "11000000", "ETag": f'"{joined}-{len(sums)}"'})
+        return Said(200, headers={"Content-Length": "11000000", "ETag": f'"{joined}-{len(sums)}"', **DATED})
 
     script.says = says
     mover(place, timeout="1 s").put(written(tmp_path / "x", 11_000_000), "/lost.dat")
     assert not any(heard.method == "DELETE" for heard in script.heard)
+
+
+CUT_HEADS = {
+    "list": b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\n",
+    "stat": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n",
+    "get": b"HTTP/1.1 200 OK\r\nETag: x\r\n",
+    "large put": b"HTTP/1.1 200 OK\r\n",
+}
+
+
+@pytest.mark.parametrize("act", CUT_HEADS)
+def test_an_answer_that_is_cut_in_its_head_is_none(tmp_path: Path, act: str) -> None:
+    """An empty listing, a file without a date: http.client takes the end of the line for the end of the head."""
+    source, begun = written(tmp_path / "source", 6 * MIB), threading.Event()
+
+    def answer(heard: scripted.Heard) -> bytes:
+        if not begun.is_set():
+            return scripted.reply(200, EMPTY.body)
+        return CUT_HEADS[act] + scripted.HANG_UP
+
+    acts: dict[str, Callable[[S3Mover], object]] = {
+        "list": lambda line: list(line.list("/in")),
+        "stat": lambda line: line.stat("/in/x"),
+        "get": lambda line: line.get("/in/x", tmp_path / "got"),
+        "large put": lambda line: line.put(source, "/in/x"),
+    }
+    with scripted.Scripted(answer) as server:
+        line = mover(S3("cut", server.port), timeout="1 s")
+        begun.set()
+        with pytest.raises(Unreachable):
+            acts[act](line)
 
 
 def test_uploads_abandoned_long_ago_are_cleared_away(place: S3, script: Script, tmp_path: Path) -> None:
@@ -692,7 +730,7 @@ def test_no_secret_stands_in_a_log(seaweed: S3, tmp_path: Path, caplog: pytest.L
             except LoginRefused:
                 continue
         with pytest.raises(MoverError):
-            mover(seaweed, token="T0ken-Pl4nted")
+            mover(seaweed, token="Sess10n-T0ken")
         return caplog.text
 
     botocore = logging.getLogger("botocore")
@@ -706,4 +744,4 @@ def test_no_secret_stands_in_a_log(seaweed: S3, tmp_path: Path, caplog: pytest.L
         assert SECRET not in told
         assert "Wr0ng-Pl4nted" not in told
         # Session tokens stand in botocore's DEBUG log, which is shut unless somebody opens it by its name.
-        assert ("T0ken-Pl4nted" in told) == (level == logging.DEBUG)
+        assert ("Sess10n-T0ken" in told) == (level == logging.DEBUG)

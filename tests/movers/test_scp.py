@@ -14,7 +14,7 @@ from contract_suite import suite
 from servers import ssh
 from servers.proxy import Fault, Proxy, Route
 from servers.ssh import PASSWORD, Ssh
-from tranship_movers.checks import Ground
+from tranship_movers.checks import CHECKS, Ground
 from tranship_movers.errors import (
     Misconfigured,
     MoverError,
@@ -57,6 +57,12 @@ def ground(server: Ssh, tmp_path: Path) -> Ground:
 
 
 TestPromises = pytest.mark.usefixtures("server")(suite("ground", must=("mtime", "mode", "overwrite")))
+
+
+@pytest.mark.soak
+def test_more_than_two_gibibytes_arrive_whole(bare: Ssh, tmp_path: Path) -> None:
+    ground = Ground(lambda: connect(bare), f"{bare.root}/big", tmp_path, big=(2 << 30) + 1)
+    assert next(check for check in CHECKS if check.word == "large").run(ground) == "holds"
 
 
 def source_of(tmp_path: Path, size: int) -> Path:

