@@ -467,7 +467,7 @@ def _jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:
 def _strike_off(db: sqlite3.Connection, job: int, now: float) -> list[str]:
     rows = db.execute(
         "UPDATE jobs SET state='done', reason='by another client', outgoing=NULL, published=?"
-        " WHERE id=? AND state<>'done' RETURNING path",
+        " WHERE id=? AND state IN ('wanted', 'delivered', 'dead') RETURNING path",
         (now, job),
     )
     return [row[0] for row in rows]
