@@ -147,7 +147,7 @@ def _broken(proxy: Proxy, fault: Fault) -> Iterator[None]:
 
 
 def _at_last(act: Callable[[], None]) -> None:
-    """Do what must succeed; a place that is paused is probed again (rclone's S3 forgets its bucket for a moment)."""
+    """Do what must succeed; a place that is paused is probed again (SeaweedFS may forget its bucket for a moment)."""
     end = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:

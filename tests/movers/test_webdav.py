@@ -24,6 +24,7 @@ from tranship_movers.errors import (
     NameRefused,
     NoSpace,
     Permanent,
+    SourceChanged,
     SourceGone,
     Temporary,
     Unreachable,
@@ -385,6 +386,20 @@ def test_a_file_that_is_forbidden_while_it_is_replaced(tmp_path: Path) -> None:
         with pytest.raises(Permanent, match="403"):
             mover.get("/a", tmp_path / "got")
     assert not answers
+
+
+def test_a_tag_that_becomes_strong_meanwhile_is_no_other_version(tmp_path: Path) -> None:
+    """As apache's do a second after a file was written."""
+    young, grown = reply(200, b"abc", ETag='W/"1-2"'), reply(200, b"abc", ETag='"1-2"')
+    with Scripted(Shelf(GET=young, HEAD=grown)) as server, closing(connect(server.port)) as mover:
+        mover.get("/a", tmp_path / "got")
+        assert (tmp_path / "got").read_bytes() == b"abc"
+    with (
+        Scripted(Shelf(GET=young, HEAD=reply(200, b"abc", ETag='"1-3"'))) as server,
+        closing(connect(server.port)) as mover,
+        pytest.raises(SourceChanged),
+    ):
+        mover.get("/a", tmp_path / "got")
 
 
 def test_a_server_that_is_elsewhere_is_told_at_once() -> None:
