@@ -53,10 +53,11 @@ def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Fold
     _check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
         place = tree.place(("chains", name, "origin"))
-        wrong = folders(Path(Origin(chain.origin).root))
+        wrong = folders(Path(Origin(chain.origin).root)) if chain.origin else ""
         if wrong:
             report.error(place, wrong, "make it, or mend the path")
-        _check_allowed(chain, tree, ("chains", name, "allow"), report)
+        if chain.request is not None:
+            _check_allowed(chain, tree, ("chains", name, "allow"), report)
     chains = {name: _with_meant(chain, tree, name, report) for name, chain in config.chains.items()}
     return config.model_copy(update={"chains": chains})
 
@@ -131,7 +132,8 @@ def check_chains(chains: Mapping[str, Any], tree: Tree, report: Report) -> None:
 def _server_sockets(config: ServerConfig | MirrorConfig) -> Iterator[tuple[Loc, str, Socket]]:
     yield ("publish", "port"), "publishing", config.publish
     for name, chain in config.chains.items():
-        yield ("chains", name, "request", "port"), f"taking the requests of {name}", chain.request
+        if chain.request is not None:
+            yield ("chains", name, "request", "port"), f"taking the requests of {name}", chain.request
 
 
 def _client_sockets(config: ClientConfig) -> Iterator[tuple[Loc, str, Socket]]:

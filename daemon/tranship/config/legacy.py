@@ -128,47 +128,61 @@ def _open_socket(port: int | str) -> dict[str, Any]:
 
 def _server_section(section: Section, building: _Building, report: Report, port: int) -> None:
     items = section.items
-    if "listen" in items:
-        report.error(items["listen"].place, "announcing from messages is not done yet", _LATER)
-        building.drop()
-        return
-    building.put(("request",), _open_socket("0"), section.place)
-    building.put(("allow",), [EVERYTHING], section.place)
-    if "request_port" not in items:
-        report.error(
-            Place(section.place.line, f"{section.place.key} request_port"),
-            "is missing, and a server without requests is not done yet",
-            f"add it, or {_LATER}",
-        )
-    else:
-        asked = items["request_port"].text
-        report.warn(
-            section.place,
-            f"port {asked} takes requests on all interfaces, for every destination, as INI files always did",
-            f"{_CLOSE} with `allow`, and with `bind` and `security` under `request`",
-        )
+    listens = "listen" in items and "origin" not in items
+    if "request_port" in items:
+        _open_for_requests(section, building)
     for key, item in items.items():
         if key in SERVER:
             building.take(SERVER[key], item)
+        elif key == "unpack" and "request_port" not in items:
+            building.put(("filesystem", "archive"), _archive(item.text), item.place)
+        elif key in LISTEN and listens:
+            _listening(key, item, section, building)
         elif key not in _BARE and not key.startswith(_NESTED):
             _not_taken(key, item, section, report, port)
+    if listens:
+        _listen_somewhere(section, building)
     _unpacking(section, building, "prog")
     _connection_parameters(items, building)
 
 
-def _mirror_section(section: Section, building: _Building, report: Report, port: int) -> None:
-    items = section.items
+def _open_for_requests(section: Section, building: _Building) -> None:
     building.put(("request",), _open_socket("0"), section.place)
     building.put(("allow",), [EVERYTHING], section.place)
+    building.report.warn(
+        section.place,
+        f"port {section.items['request_port'].text} takes requests on all interfaces, for every destination,"
+        " as INI files always did",
+        f"{_CLOSE} with `allow`, and with `bind` and `security` under `request`",
+    )
+
+
+def _archive(text: str) -> str | None:
+    return None if _is_off(text) else text
+
+
+def _listen_somewhere(section: Section, building: _Building) -> None:
+    if not {"nameserver", "addresses"} & set(section.items):
+        building.put(("listen", "nameserver"), "localhost", section.place)
+
+
+def _listening(key: str, item: Item, section: Section, building: _Building) -> None:
+    """An option of a chain that listens."""
+    if key == "nameserver":
+        nobody = _is_off(item.text) or item.text.strip() == "0"
+        building.put(("listen", "nameserver"), "no" if nobody else item.text, item.place)
+    elif key in _LISTEN_IDLE:
+        building.report.warn(item.place, "changes nothing here", "remove it")
+    elif not (key == "listen" and "topics" in section.items):
+        building.take(LISTEN[key], item)
+
+
+def _mirror_section(section: Section, building: _Building, report: Report, port: int) -> None:
+    items = section.items
     building.put(("heartbeat_alarm_scale",), "0", section.place)
     building.put(("delete",), "no", section.place)
     if "request_port" in items:
-        asked = items["request_port"].text
-        report.warn(
-            section.place,
-            f"port {asked} takes requests on all interfaces, for every destination, as INI files always did",
-            f"{_CLOSE} with `allow`, and with `bind` and `security` under `request`",
-        )
+        _open_for_requests(section, building)
     else:
         report.error(Place(section.place.line, f"{section.place.key} request_port"), "is missing", "add it")
     for key, item in items.items():
@@ -381,6 +395,19 @@ CLIENT: Mapping[str, Old] = MappingProxyType(
         "backup_targets": Old("backup_targets"),
     }
 )
+
+LISTEN: Mapping[str, Old] = MappingProxyType(
+    {
+        "listen": Old("listen.topics", "a topic, unless `topics` is given"),
+        "topics": Old("listen.topics"),
+        "addresses": Old("listen.addresses"),
+        "services": Old("listen.services"),
+        "nameserver": Old("listen.nameserver", "not given, and no `addresses`: localhost"),
+        **{key: Old("", "changes nothing here") for key in ("addr_listener", "timeout", "translate")},
+    }
+)
+
+_LISTEN_IDLE = frozenset({"addr_listener", "timeout", "translate"})
 
 MIRROR: Mapping[str, Old] = MappingProxyType(
     {

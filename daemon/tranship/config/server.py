@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tranship.config.elsewhere import Filesystem, Listen
 from tranship.config.endpoints import Discovery, Host, NameServers, Socket
 from tranship.config.kinds import (
     Count,
@@ -49,14 +50,28 @@ class Checksum(StrEnum):
 class ServerChain(Options):
     """One flow of files: from a place on this host to whoever asks."""
 
-    origin: OriginPattern = Field(
+    origin: Annotated[OriginPattern | None, Default("none: it listens instead")] = Field(
+        default=None,
         description="Which files: the full path, with trollsift's fields; directories may hold fields too "
         "and are then watched below the last one without. The fields go into the announcement.",
+    )
+    listen: Annotated[
+        Listen | None, Default("no"), Wanted("a block: topics, addresses, services, nameserver")
+    ] = Field(
+        default=None,
+        description="Announce the files of this host that others' messages name, instead of those of a folder.",
     )
     topic: Topic = Field(description="The subject of the announcements.")
     info: Metadata = Field(default={}, description="More items for every announcement, as they are.")
     station: Text = Field(default="unknown", description="The station's name in the answer to a `ping`.")
-    request: Socket = Field(description="The socket on which files are asked for.")
+    request: Annotated[Socket | None, Default("none: it stands alone")] = Field(
+        default=None,
+        description="The socket on which files are asked for. Without one, files are announced for whoever reads them "
+        "by fsspec (see `filesystem`).",
+    )
+    filesystem: Annotated[
+        Filesystem | None, Default("by ssh"), Wanted("a block: protocol, host, port, username, archive")
+    ] = Field(default=None, description="Without `request`: how consumers reach the files by themselves.")
     request_address: Annotated[
         Host | None, Default("where `request` binds; bound to all: this host's address")
     ] = Field(default=None, description="The host that is announced for requests, without the port.")
@@ -110,6 +125,19 @@ class ServerChain(Options):
         default=Parameters({}), description="Options of the movers (see below)."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per destination host.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ServerChain":
+        if not self.origin and self.listen is None:
+            raise refuse("is missing", "give the pattern of the files' paths, or `listen`", key="origin")
+        if self.origin and self.listen is not None:
+            raise refuse("stands beside `origin`", "keep one of the two", key="listen")
+        if self.request is not None and self.filesystem is not None:
+            raise refuse("stands beside `request`", "keep one of the two", key="filesystem")
+        for name in ("listen", "unpack"):
+            if self.request is None and getattr(self, name) is not None:
+                raise refuse(f"is missing beside `{name}`", "give a port", key="request")
+        return self
 
     @model_validator(mode="after")
     def _unpacks_somewhere(self) -> "ServerChain":

@@ -1,23 +1,29 @@
 """The server: watches places, announces what is complete, moves what is asked for.
 
-detect -> settle -> unpack -> announce  one flow per chain (Reception), told by the kernel and by scans
+detect -> settle -> unpack -> announce    one flow per chain (Reception), told by the kernel and by scans
+                                          (or Named, told by messages)
 request -> move + verify -> answer        one flow per chain (Requests), work going by destination
 acknowledge -> remove                     what was let go is deleted when its delay is over
 """
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tranship.config.elsewhere import Filesystem
+from tranship.config.endpoints import Socket
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.server import Watch as WatchBy
 from tranship.core.allow import Allowed
+from tranship.core.blocking import Blocking
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import ForgetAnnouncements
+from tranship.flows.named import Named
 from tranship.flows.reception import Outlet, Reception, Watching
 from tranship.flows.requests import Requests, Terms
 from tranship.flows.serving import Serving, Voice, request_address
@@ -26,6 +32,7 @@ from tranship.journal import ServerBook
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import Announce, Wording
 from tranship.steps.request import Grant
+from tranship.steps.share import Share
 from tranship_movers.errors import MoverError
 from tranship_movers.place import Place
 
@@ -33,11 +40,15 @@ SWEEPING = 3.0
 """Seconds that a start gives to the destinations of what a crash broke off."""
 
 
-def server(config: ServerConfig, book: ServerBook, around: Surroundings) -> "Serving[ServerChain, _Chain]":
+def server(
+    config: ServerConfig, book: ServerBook, around: Surroundings
+) -> "Serving[ServerChain, _Chain | _Alone]":
     """A server process's work. Nothing happens before its `run`."""
 
-    def chain(name: str, options: ServerChain, voice: Voice) -> _Chain:
-        return _Chain(name, options, book, around, voice)
+    def chain(name: str, options: ServerChain, voice: Voice) -> _Chain | _Alone:
+        if options.request is None:
+            return _Alone(name, options, book, around, voice)
+        return _Chain(name, options, book, around, voice, options.request)
 
     return Serving(config, book, around, chain, ForgetAnnouncements(config.keep, book.past, around.clock))
 
@@ -52,15 +63,17 @@ class _Chain:
         book: ServerBook,
         around: Surroundings,
         voice: Voice,
+        requests: Socket,
     ) -> None:
         self.options = options
+        self._socket = requests
         self.kept_for = options.remove_delay
         self._name = name
         self._book = book
         self._around = around
         self._voice = voice
         self._address = ""
-        self._reception = Reception(name, _watching(options, voice.begun), around)
+        self._reception = _reception(name, options, voice, around)
         self.started = self._reception.started
         self._delivery = Delivery(
             around.pool, options.connection_parameters.plain(), voice.numbers.server, options.transfers
@@ -86,7 +99,7 @@ class _Chain:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        answerer = self._around.bus.answerer(self.options.request.address)
+        answerer = self._around.bus.answerer(self._socket.address)
         self._address = request_address(self.options.request_address, answerer)
         try:
             if (
@@ -95,13 +108,8 @@ class _Chain:
                 await self._sweep()
             await self._book.broken_off(self._name)
             async with asyncio.TaskGroup() as tasks:
-                outlet: Outlet = self._announce()
-                if self.options.unpack is not None:
-                    origin = Origin(self.options.origin)
-                    outlet = Unpacked(self.options.unpack, origin, self._announce(), self._book, self._around)
-                    tasks.create_task(outlet.run())
-                tasks.create_task(self._reception.run(_Heard(outlet, self._voice.audience)))
                 tasks.create_task(self._requests.run(answerer))
+                await self._take_in(tasks)
         finally:
             answerer.close()
 
@@ -109,19 +117,22 @@ class _Chain:
         """Take nothing new; wait until what was granted is moved and answered."""
         await self._requests.drain()
 
-    def _announce(self) -> Announce:
-        options, around = self.options, self._around
-        wording = Wording(self._name, options.topic, Origin(options.origin), options.info, self._address)
-        return Announce(
-            wording,
-            str(options.checksum),
-            self._voice.numbers,
-            self._book,
-            self._voice.publisher,
-            around.clock,
-            around.story,
-            self._reception.threads.do,
+    async def _take_in(self, tasks: asyncio.TaskGroup) -> None:
+        """Have what appears, or is named by messages, announced, as soon as there can be an audience."""
+        options, blocking = self.options, self._reception.threads.do
+        announce = _announce(
+            self._name, options, self._book, self._around, self._voice, blocking, self._address
         )
+        if isinstance(self._reception, Named):
+            await self._voice.audience.wait()
+            tasks.create_task(self._reception.run(announce))
+            return
+        outlet: Outlet = announce
+        if options.unpack is not None:
+            unpacked = Unpacked(options.unpack, _origin(options), announce, self._book, self._around)
+            tasks.create_task(unpacked.run())
+            outlet = unpacked
+        tasks.create_task(self._reception.run(_Heard(outlet, self._voice.audience)))
 
     async def _sweep(self) -> None:
         """Remove what a crash left at the destinations, before anything new goes there. No place is waited for long."""
@@ -145,6 +156,76 @@ class _Chain:
                     task.cancel()
 
 
+class _Alone:
+    """One chain without requests: consumers read its files by themselves."""
+
+    def __init__(
+        self, name: str, options: ServerChain, book: ServerBook, around: Surroundings, voice: Voice
+    ) -> None:
+        self.options = options
+        self.kept_for = options.remove_delay
+        self._name = name
+        self._book = book
+        self._around = around
+        self._voice = voice
+        self._reception = Reception(name, _watching(options, voice.begun), around)
+        self.started = self._reception.started
+
+    def heads(self) -> list[tuple[str, int, str]]:
+        """None: nobody can ask."""
+        return []
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        blocking = self._reception.threads.do
+        announce = _announce(self._name, self.options, self._book, self._around, self._voice, blocking, "")
+        await self._reception.run(_Heard(announce, self._voice.audience))
+
+    async def drain(self) -> None:
+        """Nothing is under way that anybody waits for."""
+
+
+def _announce(
+    name: str,
+    options: ServerChain,
+    book: ServerBook,
+    around: Surroundings,
+    voice: Voice,
+    blocking: Blocking,
+    address: str,
+) -> Announce:
+    origin = _origin(options)
+    return Announce(
+        Wording(name, options.topic, origin, options.info, address),
+        str(options.checksum),
+        voice.numbers,
+        book,
+        voice.publisher,
+        around.clock,
+        around.story,
+        blocking,
+        None if options.request is not None else _share(options.filesystem or Filesystem()),
+    )
+
+
+ANYTHING = "/{path}"
+"""The origin of what messages name: it says nothing of it."""
+
+
+def _origin(options: ServerChain) -> Origin:
+    return Origin(options.origin or ANYTHING)
+
+
+def _share(by: Filesystem) -> Share:
+    return Share(by.protocol, by.host or socket.gethostname(), by.port, by.username, by.archive)
+
+
+def _reception(name: str, options: ServerChain, voice: Voice, around: Surroundings) -> Reception | Named:
+    if options.listen is not None:
+        return Named(name, options.listen, options.settle, around)
+    return Reception(name, _watching(options, voice.begun), around)
+
+
 @dataclass(frozen=True, slots=True)
 class _Heard:
     """An outlet that opens as soon as there can be an audience."""
@@ -163,7 +244,7 @@ class _Heard:
 def _watching(options: ServerChain, begun: float) -> Watching:
     poll = options.watch is WatchBy.POLL
     return Watching(
-        Origin(options.origin),
+        _origin(options),
         options.settle,
         options.announce_empty_after,
         poll,

@@ -64,6 +64,8 @@ class Announce:
     clock: Clock
     story: Story
     blocking: Blocking = asyncio.to_thread
+    share: Callable[[str], dict[str, Any] | str] | None = None
+    """Says how the file at a path is read from elsewhere, instead of where to ask for it; a text: why it can't be."""
 
     async def news(self, sightings: Sequence[Sighting]) -> list[Sighting]:
         """Those of sightings that were not announced as they are; each path once."""
@@ -80,11 +82,7 @@ class Announce:
         known, changed, unreadable = found
         for path, reason in unreadable:  # the next scan comes back to it
             self.story.tell(Step.FAILED, path, self.wording.chain, reason=reason)
-        announced = [
-            a
-            for a in (self._announced(at, [version], version.path) for at, version in known)
-            if a is not None
-        ]
+        announced = [a for a in await self._all_announced(known) if a is not None]
         if announced:
             with self._told_if_cancelled(announced):
                 await self.book.announce([a for a, _ in announced])
@@ -128,6 +126,47 @@ class Announce:
         topic = self.wording.topic
         self.numbers.told[topic] = max(self.numbers.told.get(topic, 0), *(a.seq for a, _ in announced))
 
+    async def pass_on(self, message: Message, complete: Sequence[Sighting]) -> str:
+        """Announce complete, the files that somebody's message names, with its items; why that can't be, or ""."""
+        if not await self.news(complete):
+            return ""
+        begun, wording = self.clock.monotonic(), self.wording
+        known, changed, unreadable = await self.blocking(_versions, complete, self.checksum)
+        if len(known) < len(complete):
+            told = [*(f"{path} is being changed" for path in changed), *map(" ".join, unreadable)]
+            return told[0] if told else "its files are gone"
+        versions = [version for _, version in known]
+        seq, server = self.numbers.take(wording.topic), self.numbers.server
+        data = {**wording.info, **message.data, "request_address": wording.request_address}
+        data.pop("tranship", None)
+        if len(versions) == 1:
+            data["tranship"] = facts(server, seq, versions[0])
+        else:
+            data["tranship"] = {"v": 1, "server": server, "seq": seq}
+        said = compose(wording.topic, message.type, data)
+        first, *others = versions
+        uid, at = os.path.basename(first.path), complete[0].at
+        now, frame = self.clock.now(), said.encode()
+        announced = Announced(wording.topic, seq, wording.chain, first, uid, frame, at, now, tuple(others))
+        with self._told_if_cancelled([(announced, said)]):
+            await self.book.announce([announced])
+        self._tell([(announced, said)], begun)
+        return ""
+
+    async def _all_announced(
+        self, known: Sequence[tuple[float, Version]]
+    ) -> list[tuple[Announced, Message] | None]:
+        if self.share is None:
+            return [self._announced(at, [version], version.path) for at, version in known]
+        announced = []
+        for at, version in known:
+            shared = await self.blocking(self.share, version.path)
+            if isinstance(shared, str):
+                self.story.tell(Step.FAILED, version.path, self.wording.chain, reason=shared)
+            else:
+                announced.append(self._announced(at, [version], version.path, shared))
+        return announced
+
     def _tell(self, announced: Sequence[tuple[Announced, Message]], begun: float) -> None:
         reached(Point.ANNOUNCED)
         self.publisher.tell([message for _, message in announced])
@@ -138,9 +177,9 @@ class Announce:
             self.story.tell(Step.ANNOUNCED, a.version.path, a.chain, size=a.version.size, ms=ms, seq=a.seq)
 
     def _announced(
-        self, at: float, versions: Sequence[Version], source: str
+        self, at: float, versions: Sequence[Version], source: str, shared: Mapping[str, Any] | None = None
     ) -> tuple[Announced, Message] | None:
-        """The announcement of versions, which came from the file source."""
+        """The announcement of versions, which came from the file source. shared: what is said of how to read it."""
         wording = self.wording
         fields = wording.origin.fields(source)
         if fields is None:
@@ -149,14 +188,16 @@ class Announce:
         first = versions[0]
         uid = os.path.basename(first.path)
         data = {**wording.info, **fields, "request_address": wording.request_address}
-        if len(versions) == 1:
+        if shared is not None:
+            data = {**shared, **wording.info, **fields, "tranship": facts(server, seq, first)}
+        elif len(versions) == 1:
             data |= {"uri": first.path, "uid": uid, "tranship": facts(server, seq, first)}
         else:
             data |= {
                 "dataset": [_part(v) for v in versions],
                 "tranship": {"v": 1, "server": server, "seq": seq},
             }
-        message = compose(wording.topic, "file" if len(versions) == 1 else "dataset", data)
+        message = compose(wording.topic, "dataset" if "dataset" in data else "file", data)
         now, others = self.clock.now(), tuple(versions[1:])
         return (
             Announced(wording.topic, seq, wording.chain, first, uid, message.encode(), at, now, others),
