@@ -52,8 +52,8 @@ SERVER_CASES = {
         "    colour: red\n",
         [
             ":8: chains.a.colour: is no option; there are allow, announce_empty_after, backlog, checksum, "
-            "connection_parameters, delete, info, origin, poll_interval, remove_delay, request, request_address, "
-            "scan_interval, settle, station, topic, transfers, unpack or watch"
+            "connection_parameters, delete, filesystem, info, listen, origin, poll_interval, remove_delay, request, "
+            "request_address, scan_interval, settle, station, topic, transfers, unpack or watch",
         ],
     ),
     "a key of another block": (
@@ -249,7 +249,7 @@ SERVER_CASES = {
     ),
     "a chain without anything": (
         "  b:\n",
-        [":8: chains.b: nothing does not fit; give a block of options, at least origin, topic, request"],
+        [":8: chains.b: nothing does not fit; give a block of options, at least topic"],
     ),
     "chains that are a list": (
         ("  a:\n", "  - a:\n"),
@@ -507,7 +507,6 @@ chains:
 """
     assert told(write(tmp_path, text)) == [
         ":2: heartbaet: is no option; did you mean `heartbeat`?",
-        ":4: chains.a.origin: is missing; give a full path with fields, like /data/in/{series:_<6s}.dat",
         ":5: chains.a.orign: is no option; did you mean `origin`?",
         ":7: chains.a.request.port: 'x' does not fit; give a port from 0 (any free one) to 65535",
         ":9: chains.b.origin: 'in' is no full path; begin it with /",

@@ -233,21 +233,6 @@ SERVER_OPTIONS = {
     ),
 }
 
-NOT_YET = {
-    "listen": (
-        "[a]\nlisten = /x\ntopic = /a\nrequest_port = 9092\n",
-        ":2: [a] listen: announcing from messages is ",
-    ),
-    "request_port": (
-        SERVER.replace("request_port = 9092\n", ""),
-        ":1: [a] request_port: is missing, and a server with",
-    ),
-    "unpack": (
-        SERVER.replace("request_port = 9092", "unpack = tar"),
-        ":1: [a] request_port: is missing, and a server with",
-    ),
-}
-
 NEEDS_ANOTHER = {
     "prog": ("prog = /bin/x", "compression"),
     "working_directory": ("working_directory = /tmp", "compression"),
@@ -275,13 +260,37 @@ def test_server_option(tmp_path, option):
     assert holds(chain(tmp_path, text))
 
 
-@pytest.mark.parametrize("option", NOT_YET)
-def test_what_is_not_done_yet_is_an_error(tmp_path, option):
-    text, start = NOT_YET[option]
-    (line,) = told(tmp_path, text)
-    assert line.startswith(start)
-    assert "not done yet" in line
-    assert line.endswith("keep Trollmoves for this section until it is")
+LISTENING = "[a]\nlisten = /x\ntopic = /a\nrequest_port = 9092\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "topics", "addresses", "nameserver", "services"),
+    [
+        ("", ("/x",), [], "localhost", ()),
+        (
+            "topics = /y /z\nnameserver = False\naddresses = h:1 tcp://i:2\n",
+            ("/y", "/z"),
+            ["h", "i"],
+            None,
+            (),
+        ),
+        ("nameserver = ns\nservices = one two\n", ("/x",), [], "ns", ("one", "two")),
+    ],
+)
+def test_a_section_that_listens(tmp_path, lines, topics, addresses, nameserver, services):
+    assert told(tmp_path, LISTENING + lines) == []
+    listen = chain(tmp_path, LISTENING + lines).listen
+    assert listen.topics == topics
+    assert [provider.host for provider in listen.addresses] == addresses
+    assert (listen.nameserver, listen.services) == (nameserver, services)
+
+
+def test_a_section_without_request_port_stands_alone(tmp_path):
+    text = SERVER.replace("request_port = 9092\n", "")
+    assert told(tmp_path, text) == []
+    assert (chain(tmp_path, text).request, chain(tmp_path, text).filesystem) == (None, None)
+    assert chain(tmp_path, text + "unpack = tar\n").filesystem.archive == "tar"
+    assert "give a port" in told(tmp_path, LISTENING.replace("request_port = 9092\n", ""))[0]
 
 
 @pytest.mark.parametrize("option", NEEDS_ANOTHER)
@@ -477,7 +486,7 @@ def test_every_option_of_trollmoves_is_tested():
     server += (
         "ssh_key_filename ssh_private_key_file ssh_connection_timeout connection_uptime watchdog_timeout"
     )
-    assert set(server.split()) <= {*SERVER_OPTIONS, *NOT_YET, *NEEDS_ANOTHER}
+    assert set(server.split()) <= {*SERVER_OPTIONS, "listen", "unpack", *NEEDS_ANOTHER}
     client = "providers destination login topic publish_port nameservers compression delete processing_delay "
     client += (
         "heartbeat heartbeat_alarm_scale req_timeout transfer_req_timeout create_target_directory ftp_root "

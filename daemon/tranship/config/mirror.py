@@ -133,6 +133,10 @@ class MirrorConfig(Options):
         default=NameServers(),
         description="Where the publisher makes itself known. Plain host:port needs none.",
     )
+    keep: Interval = Field(
+        default=timedelta(days=7),
+        description="How long the journal keeps what is settled: announcements, for replays, and what was brought.",
+    )
     chains: Annotated[Mapping[Name, MirrorChain], Wanted("a block for each chain, by its name")] = Field(
         description="The chains, by name."
     )

@@ -14,11 +14,13 @@ from pydantic.fields import FieldInfo
 from tranship.config.clean import CleanChain, CleanConfig, Mail
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig, DispatcherRoute
+from tranship.config.elsewhere import Filesystem, Listen
 from tranship.config.endpoints import Socket
 from tranship.config.findings import listed
 from tranship.config.judge import marks
 from tranship.config.kinds import Default, Wanted
-from tranship.config.legacy import CLIENT, SERVER, Old
+from tranship.config.legacy import CLIENT, LISTEN, MIRROR, SERVER, Old
+from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.retry import RetryOptions
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.unpack import Unpack
@@ -35,6 +37,15 @@ def page() -> str:
         _table(ServerConfig),
         "### Each chain of a server",
         _table(ServerChain),
+        "### `listen`, of a chain of a server",
+        _table(Listen),
+        "### `filesystem`, of a chain of a server",
+        _table(Filesystem),
+        "## Mirror",
+        "`docs/roles/mirror.md` says what it does. At the top of the file stand:",
+        _table(MirrorConfig),
+        "### Each chain of a mirror",
+        _table(MirrorChain),
         "## Client",
         _CLIENT_EXAMPLE,
         _table(ClientConfig),
@@ -71,9 +82,13 @@ def page() -> str:
         "### Server",
         _old_table(SERVER),
         _INI_SERVER,
+        "### A section of a server with `listen`",
+        _old_table(LISTEN),
         "### Client",
         _old_table(CLIENT),
         _INI_CLIENT,
+        "### Mirror",
+        _old_table(MIRROR),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -276,8 +291,7 @@ written in any case. What differs:
 - **A broken section is an error**, where Trollmoves drops it and goes on: a section that lacks an
   option, a value that can't be read, a section or option that stands there twice, a directory that does
   not exist.
-- **Not done yet**, and therefore an error: `listen`, a server without `request_port`, and
-  the files of `move_it.py`.
+- **Not done yet**, and therefore an error: the files of `move_it.py`.
 """
 
 _INI_SERVER = """

@@ -264,6 +264,8 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None
 
 
 def _migrate_part(connection: sqlite3.Connection, part: Schema, path: Path) -> None:
+    for inner in part.parts:
+        _migrate_part(connection, inner, path)
     key = f"version of {part.kind}"
     known = connection.execute("SELECT value FROM facts WHERE key=?", (key,)).fetchone()
     version = int(known[0]) if known else 0

@@ -21,6 +21,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.asking import Terms as AskingTerms
 from tranship.flows.bringing import Books, Bringing, Own, PassOn
 from tranship.flows.hearing import Hearing
+from tranship.flows.keeping import ForgetAnnouncements, ForgetJobs
 from tranship.flows.requests import Requests, Terms
 from tranship.flows.serving import Serving, Voice, request_address
 from tranship.journal import Announced, Cursor, Heard, Source
@@ -37,7 +38,11 @@ def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Serving
     def chain(name: str, options: MirrorChain, voice: Voice) -> _Chain:
         return _Chain(name, options, books, around, voice)
 
-    return Serving(config, books.server, around, chain)
+    forgetting = (
+        ForgetAnnouncements(config.keep, books.server.past, around.clock),
+        ForgetJobs(config.keep, books.client.past, around.clock),
+    )
+    return Serving(config, books.server, around, chain, *forgetting)
 
 
 class _Chain:
