@@ -15,7 +15,7 @@ from stage import Ear, Process, Site, free_port, wait_for
 from tranship.wire.messages import Message
 
 KINDS = ("tranship", "trollmoves")
-DISPATCHERS = ("trollmoves",)
+DISPATCHERS = KINDS
 FILES = 5
 WALKS = tuple(product(KINDS, KINDS, KINDS))
 """Of a file as a client tells of it: by which server, mirror and client it went."""
@@ -200,7 +200,11 @@ class Walk(Site):
         theirs = Theirs(rawstr=message.encode().decode())
         told = {key: repr(value) for key, value in theirs.data.items() if key not in ("tranship", "origin")}
         text = repr({"subject": theirs.subject, "type": theirs.type, **told})
-        for words in ("-".join(walk), *(f"/1b/{kind}" for kind in KINDS), *(f"_{kind}" for kind in KINDS)):
+        for words in (
+            "-".join(walk),
+            *(f"/1b/{kind}" for kind in KINDS),
+            *(f"{before}{kind}" for kind in KINDS for before in ("_", "dispatched-")),
+        ):
             text = text.replace(words, "<walk>")
         return {"text": text, "keys": repr(sorted(told))}
 
