@@ -1,12 +1,15 @@
 """What roles are put together from: each flow wires a few steps, and owns what these share.
 
 Reception   detect -> settle -> an outlet (announce)
+Named       hear -> settle -> announce what messages name
 Requests    request -> move + verify -> answer, and the other questions that a server is asked
 Hearing     hear -> what is news; what was missed is asked for again (replay)
 Asking      ask for what is owed, new files first; take in the answers
 Pausing     places that fail: what is owed there waits, is probed, goes on
 Obeying     what operators order by other processes
 Arrival     verify -> acknowledge -> publish
+Bringing    request -> verify: a mirror's own copies, brought when they are asked for
+Serving     what a process that announces and is asked has, beside its chains
 Courier     move what is owed, each destination in a lane of its own (for roles without requests)
 Outcomes    what becomes of jobs: delivered -> publish -> published; failed attempts
 """
