@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from test_examples_run import NEW as LOADED
 
-from tranship.config import Parameters, Stable, load, taken_on_trust
+from tranship.config import Overrides, Parameters, Stable, load, taken_on_trust
 from tranship.config.reference import page
 
 HERE = Path(__file__).parents[2]
@@ -66,6 +66,15 @@ def test_legacy_client_example():
     assert spare.processing_delay.total_seconds() == 0.2
     assert len(loaded.warnings) == 2
     assert all("all interfaces" in warning.problem for warning in loaded.warnings)
+
+
+def test_both_examples_of_dispatching_send_the_same_to_the_same():
+    ours = load(HERE / "config/dispatcher.yaml")
+    theirs = load(HERE / "config/legacy/dispatcher.yaml", overrides=Overrides(publish_port=9030))
+    same = {"directory", "filepattern", "aliases", "routes", "publish_topic", "providers"}
+    assert [chain.model_dump(include=same) for chain in ours.config.chains.values()] == [
+        chain.model_dump(include=same) for chain in theirs.config.chains.values()
+    ]
 
 
 def test_both_examples_of_cleaning_mean_the_same():

@@ -13,7 +13,7 @@ from stage import Ear, Site, free_port, wait_for
 from tranship.config import load, taken_on_trust
 
 CONFIG = Path(__file__).parents[2] / "config"
-NEW = ("mirror", "spare", "fci", "fci-archive", "granules", "upload")
+NEW = ("mirror", "spare", "fci", "fci-archive", "granules", "upload", "dispatcher")
 
 
 @pytest.mark.parametrize("name", NEW)

@@ -10,10 +10,12 @@ from typing import Any
 from posttroll.message import Message as Theirs
 from posttroll.publisher import Publisher
 from posttroll.subscriber import Subscriber
+from typer.testing import CliRunner
 
 from servers.ftp import PASSWORD, USER, pyftpd
 from servers.proxy import Fault, Proxy, Route
 from stage import Process, Site, free_port, wait_for
+from tranship.cli import app
 
 FILES = 60
 
@@ -132,6 +134,11 @@ def test_kill_9_and_a_dead_target_lose_and_repeat_nothing(tmp_path: Path) -> Non
             by_id.setdefault(message.data["tranship"]["id"], set()).add(message.data["uri"])
         assert len(by_id) == FILES + FILES // 2  # a message may repeat after the crash, with its id
         assert all(len(uris) == 1 for uris in by_id.values())
+        (site.outgoing / "even/f0.dat").unlink()
+        journal = str(next(site.folder.rglob("*.journal")))
+        ordered = CliRunner().invoke(app, ["resend", journal, "f0.dat", "--topic", "/a", "--yes"])
+        assert ordered.output == "2 resent\n", ordered.output
+        wait_for((site.outgoing / "even/f0.dat").exists, "dispatched once more, because it was ordered")
         assert process.stop() == 0
         told = "".join(p.output for p in site.processes) + "".join(map(str, heard))
         assert PASSWORD not in told

@@ -12,7 +12,7 @@ import pytest
 from tranship.run.supervisor import Exit, Pace
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-DAEMONS = ("server", "client", "mirror")
+DAEMONS = ("server", "client", "mirror", "dispatcher")
 """Roles whose units differ in nothing but the role; what holds for one holds for all."""
 KINDS = ("server", "clean")
 """One of each kind of unit: what runs for ever, and what runs once."""

@@ -135,6 +135,11 @@ class Courier:
                 [Failed(job, None, reply) for (job, _), reply in zip(jobs, refused, strict=True)]
             )
 
+    async def obey(self) -> None:
+        """Somebody has ordered that jobs be moved again: it stands in the journal."""
+        self._pausing.look()
+        self._due.set()
+
     async def drain(self) -> None:
         """Begin nothing new; wait until what is under way is moved and published."""
         self._draining = True

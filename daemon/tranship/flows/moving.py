@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from tranship.chains import Chain, Chains
 from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
+from tranship.flows.obeying import obey
 from tranship.hosts import make_known
 from tranship.journal import ClientBook
 from tranship.wire.contract import AUDIENCE, Publisher
@@ -17,7 +18,16 @@ TIDY_EVERY = 5.0
 
 O = TypeVar("O")  # noqa: E741 - options
 O_co = TypeVar("O_co", covariant=True)
-C = TypeVar("C", bound=Chain)
+
+
+class Mover(Chain, Protocol):
+    """A chain that can be given orders."""
+
+    async def obey(self) -> None:
+        """Look at the jobs anew."""
+
+
+C = TypeVar("C", bound=Mover)
 
 
 class MovingConfig(Protocol[O_co]):
@@ -109,6 +119,7 @@ class Moving(Generic[O, C]):
         around, config = self._around, self._config
         parts: dict[str, Callable[[], Any]] = {
             "journal": lambda: self._chains.watch("journal writing", lambda: self._book.trouble),
+            "orders": lambda: obey(self._book.orders, self._chains),
             "connections": self._tidy,
         }
         if publisher is not None:

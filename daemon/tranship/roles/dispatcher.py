@@ -70,6 +70,7 @@ class _Chain:
         logins = {lane_of(_place(host, "/")): login for host, login in logins_of(options).items()}
         uploading = Uploading(delivery, logins, lambda job: outgoing(job, topic))
         self._courier = Courier(name, uploading, options.transfers, book, around)
+        self.obey = self._courier.obey
         topics = sorted({topic for route in options.routes for topic in route.topics})
         self._hearing = Hearing(
             name,
