@@ -14,6 +14,7 @@ import typer
 from tranship import __version__
 from tranship.config.client import ClientConfig
 from tranship.config.dispatcher import DispatcherConfig
+from tranship.config.fetch import FetchConfig
 from tranship.config.load import Loaded, Overrides, load
 from tranship.config.mirror import MirrorConfig
 from tranship.config.server import ServerConfig, Watch
@@ -34,6 +35,7 @@ from tranship.journal import (
 )
 from tranship.roles import client as client_role
 from tranship.roles import dispatcher as dispatcher_role
+from tranship.roles import fetch as fetch_role
 from tranship.roles import mirror as mirror_role
 from tranship.roles import server as server_role
 from tranship.run.log import STORY, Lines, set_up
@@ -49,7 +51,7 @@ log = logging.getLogger("tranship")
 CLOSING = 3.0
 """Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
 
-C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig, DispatcherConfig)
+C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig, DispatcherConfig, FetchConfig)
 
 File = Annotated[
     Path, typer.Argument(help="The configuration: YAML, or an INI file of Trollmoves.", show_default=False)
@@ -182,6 +184,38 @@ def dispatcher(
     _run(
         "dispatcher",
         lambda: load(file, "dispatcher", overrides=overrides),
+        file,
+        CLIENT_SCHEMA,
+        make,
+        log_config,
+        verbose,
+        metrics,
+    )
+
+
+def fetch(
+    file: File,
+    name_servers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
+        ),
+    ] = None,
+    log_config: LogConfig = None,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
+    metrics: Metrics = None,
+) -> None:
+    """Hear of files elsewhere, bring them here, tell that they are here."""
+    log_into(log_file)
+    overrides = Overrides(name_servers=tuple(name_servers) if name_servers else None)
+
+    def make(config: FetchConfig, journal: Journal, around: Surroundings) -> Role[FetchConfig]:
+        return fetch_role.fetch(config, ClientBook(journal), around)
+
+    _run(
+        "fetch",
+        lambda: load(file, "fetch", overrides=overrides),
         file,
         CLIENT_SCHEMA,
         make,

@@ -3,6 +3,7 @@
 They say nothing of who may hear or be heard, so they keep their old reach: name servers, every interface.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from tranship.config.endpoints import EVERYWHERE, Security
 from tranship.config.findings import Place, Report, nearest
 from tranship.config.kinds import is_no
 from tranship.config.tree import Loc, Plain, Tree
+from tranship.core.allow import EVERYTHING
 
 _LOGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>.*)@(?P<rest>[^@]*)")
 
@@ -160,6 +162,72 @@ def _target(reading: _Reading, name: str, block: dict[str, Any]) -> None:
         reading.take((*new, "conditions"), (*old, "conditions"), _typed)
 
 
+# ---- fetcher
+
+
+def _is_fetcher(value: Mapping[str, Any]) -> bool:
+    return {"destination", "subscriber_config"} <= value.keys()
+
+
+def _fetcher(reading: _Reading) -> None:
+    chain = _fetching(reading, "fetcher")
+    reading.unread((), ("destination", "subscriber_config", "publisher_config"))
+    known = ("addresses", "nameserver", "services", "topics", "message_filter", "translate", "timeout")
+    reading.unread(("subscriber_config",), (*known, "addr_listener", "port"))
+    reading.hear(chain, ("subscriber_config",), "addresses", "nameserver", "services")
+    reading.take((*chain, "topics"), ("subscriber_config", "topics"))
+    if reading.old.at(("subscriber_config", "topics")) is None:
+        reading.put((*chain, "topics"), [""], reading.old.place(("subscriber_config",)))
+    reading.take((*chain, "directory"), ("destination",), _full)
+    publisher = reading.old.at(("publisher_config",))
+    settings = publisher if isinstance(publisher, dict) else {}
+    reading.unread(("publisher_config",), ("name", "port", "nameservers", "address", *_UNUSED_TO_PUBLISH))
+    reading.publish(settings.get("port") or 0)
+    reading.take(("name",), ("publisher_config", "name"))
+    named = settings.get("nameservers")
+    if named is not None and reading.name_servers is None:
+        place = reading.old.place(("publisher_config", "nameservers"))
+        reading.put(("nameservers",), "no" if is_no(named) else named, place)
+
+
+_UNUSED_TO_PUBLISH = ("aliases", "broadcast_interval", "min_port", "max_port")
+
+# ---- S3 downloader
+
+
+def _is_downloader(value: Mapping[str, Any]) -> bool:
+    return "subscribe-topic" in value
+
+
+def _downloader(reading: _Reading) -> None:
+    chain = _fetching(reading, "s3downloader")
+    known = ("subscribe-topic", "publish-topic", "bucket", "download_destination", "s3_kwargs", "services")
+    reading.unread((), (*known, "subscriber_addresses", "logging"))
+    reading.take((*chain, "topics"), ("subscribe-topic",))
+    reading.take((*chain, "publish_topic"), ("publish-topic",))
+    reading.hear(chain, (), "subscriber_addresses", "nameserver", "services")
+    reading.take((*chain, "source"), ("bucket",), lambda bucket: f"s3://{str(bucket).strip('/')}/")
+    reading.put((*chain, "directory"), os.path.abspath("."), Place(1))
+    reading.take((*chain, "directory"), ("download_destination",), _full)
+    reading.take((*chain, "connection_parameters"), ("s3_kwargs",))
+    reading.publish(0)
+
+
+def _fetching(reading: _Reading, name: str) -> Loc:
+    chain: Loc = ("chains", name)
+    reading.value |= {"role": "fetch", "name": name, "chains": {}}
+    reading.put(chain, {}, Place(1))
+    reading.put((*chain, "allow"), [EVERYTHING], Place(1))
+    told = "fetches from wherever a message says, but for files of this host, as these files always did"
+    reading.report.warn(Place(1), told, "to close it, write the file in our YAML, with `allow`")
+    return chain
+
+
+def _full(value: Any) -> Any:
+    """A path, as seen from where the process is started."""
+    return os.path.abspath(value.removeprefix("file://")) if isinstance(value, str) else value
+
+
 def _addresses(value: Any) -> Any:
     return re.split(r"[\s,]+", value.strip()) if isinstance(value, str) else value
 
@@ -175,4 +243,6 @@ def _typed(value: Any) -> Any:
 
 _KINDS: tuple[tuple[Callable[[Mapping[str, Any]], bool], Callable[[_Reading], None]], ...] = (
     (_is_dispatcher, _dispatcher),
+    (_is_fetcher, _fetcher),
+    (_is_downloader, _downloader),
 )

@@ -22,6 +22,7 @@ from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.convert import converted
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.endpoints import NameServers, Socket
+from tranship.config.fetch import FetchChain, FetchConfig
 from tranship.config.findings import ConfigError, Finding, Place, Report, listed, nearest
 from tranship.config.inherit import with_defaults
 from tranship.config.ini_file import Section, looks_like_ini
@@ -40,12 +41,12 @@ from tranship.config.legacy_yaml import modernised
 from tranship.config.logins import Unseen, with_login
 from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.moving import Moves
-from tranship.config.moving_checks import check_dispatcher
+from tranship.config.moving_checks import check_dispatcher, check_fetch
 from tranship.config.server import ServerChain, ServerConfig, Watch
 from tranship.config.tree import Tree
 from tranship.config.yaml_file import read_yaml
 
-Config = ServerConfig | ClientConfig | MirrorConfig | DispatcherConfig
+Config = ServerConfig | ClientConfig | MirrorConfig | DispatcherConfig | FetchConfig
 M = TypeVar("M", bound=Moves)
 C_co = TypeVar("C_co", bound=Config, covariant=True)
 
@@ -256,6 +257,10 @@ def _dispatcher(
     return check_dispatcher(_published(config, around.overrides), tree, report, around.unseen)
 
 
+def _fetch(config: FetchConfig, tree: Tree, report: Report, around: Circumstances) -> FetchConfig:
+    return check_fetch(_published(config, around.overrides), tree, report, around.unseen)
+
+
 def _published(config: M, said: Overrides) -> M:
     """The config, published as the command line says."""
     changes: dict[str, object] = {}
@@ -288,6 +293,7 @@ ROLES: Mapping[str, Reading] = MappingProxyType(
             CleanConfig, CleanChain, _clean, lambda sections, report, _: clean_tree(sections, report)
         ),
         "dispatcher": Reading(DispatcherConfig, DispatcherChain, _dispatcher),
+        "fetch": Reading(FetchConfig, FetchChain, _fetch),
     }
 )
 

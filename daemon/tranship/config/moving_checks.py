@@ -7,10 +7,12 @@ from pydantic import SecretStr
 
 from tranship.config.checks import check_chains
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
+from tranship.config.fetch import FetchConfig
 from tranship.config.findings import Report
 from tranship.config.logins import Unseen, with_login
 from tranship.config.parameters import check_movable, meant_parameters
 from tranship.config.tree import Loc, Tree
+from tranship.core.allow import EVERYTHING
 
 
 def check_dispatcher(
@@ -28,6 +30,29 @@ def check_dispatcher(
         if config.publish is None and chain.publish_topic is not None:
             told = "is not used, as nothing is published"
             report.warn(tree.place((*loc, "publish_topic")), told, "add `publish`, or start with -p")
+    return config.model_copy(update={"chains": chains})
+
+
+def check_fetch(config: FetchConfig, tree: Tree, report: Report, unseen: Unseen) -> FetchConfig:
+    """Report what is wrong, or probably not meant. Returns it with its logins, and parameters that mean something."""
+    check_chains(config.chains, tree, report)
+    chains = {}
+    for name, chain in config.chains.items():
+        loc: Loc = ("chains", name)
+        known = with_login(chain, tree.place((*loc, "login_file")), report, unseen)
+        urls = (*chain.allow, *((chain.source,) if chain.source else ()))
+        if not urls:
+            told = "allows no source, so that nothing is fetched"
+            report.warn(tree.place((*loc, "allow")), told, "add URL patterns")
+        for url in urls:
+            if url != EVERYTHING:
+                check_movable(url, tree.place((*loc, "allow")), report)
+        if not report.errors:
+            parameters = meant_parameters(
+                chain.connection_parameters, urls, tree, (*loc, "connection_parameters"), report
+            )
+            known = known.model_copy(update={"connection_parameters": parameters})
+        chains[name] = known
     return config.model_copy(update={"chains": chains})
 
 

@@ -16,6 +16,7 @@ from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig, DispatcherRoute
 from tranship.config.elsewhere import Filesystem, Listen
 from tranship.config.endpoints import Socket
+from tranship.config.fetch import FetchChain, FetchConfig
 from tranship.config.findings import listed
 from tranship.config.judge import marks
 from tranship.config.kinds import Default, Wanted
@@ -58,6 +59,11 @@ def page() -> str:
         _table(DispatcherChain),
         "### Each route of a target",
         _table(DispatcherRoute),
+        "## Fetch",
+        _FETCH,
+        _table(FetchConfig),
+        "### Each chain of a fetcher",
+        _table(FetchChain),
         "## Trying again: `retry`",
         _table(RetryOptions),
         "## Clean",
@@ -249,6 +255,10 @@ top of the file stand:
 
 _DISPATCHER = """
 See [roles/dispatcher.md](roles/dispatcher.md). At the top of the file stand:
+"""
+
+_FETCH = """
+See [roles/fetch.md](roles/fetch.md). At the top of the file stand:
 """
 
 _SOCKETS = """

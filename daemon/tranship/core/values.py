@@ -39,3 +39,7 @@ class Wanted:
     mtime_ns: int = -1
     checksum: str = ""
     folder: str = ""
+
+
+class Unusable(ValueError):
+    """A message tells of no file that can be used; the text says why."""

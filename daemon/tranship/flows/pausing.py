@@ -240,9 +240,11 @@ _VIA = " via "
 def _keys(destination: str, address: str) -> tuple[str, str]:
     """The host and the folder of destination, as the server at address reaches them.
 
-    What is moved from here has no server; its address is its lane (a URL).
+    What is moved from here has no server; its address is its lane (a URL): the host that it goes to, or comes from.
     """
     place = Place.parse(destination)
+    if "://" in address and not address.startswith("file:"):
+        return address, place_of(place, About.FOLDER)
     via = f"{_VIA}{address}" if address and "://" not in address else ""
     return f"{place_of(place, About.HOST)}{via}", f"{place_of(place, About.FOLDER)}{via}"
 

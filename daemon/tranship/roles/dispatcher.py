@@ -18,6 +18,7 @@ from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.moving_checks import logins_of
 from tranship.core.journey import Step
 from tranship.core.routing import Alias, Route, with_aliases
+from tranship.core.values import Unusable
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
@@ -28,7 +29,7 @@ from tranship.flows.uploading import Uploading, lane_of, owner_of, version_id
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.lanes import Threads
-from tranship.steps.told import Told, Unusable, path_of, told
+from tranship.steps.told import Told, path_of, told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, Unsendable, compose, decode_whole
 from tranship_movers.errors import MoverError

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tranship.core.values import Unusable
 from tranship.wire.messages import Message, Unsendable, compose
 
 FILE_TYPES = ("file", "dataset", "collection")
@@ -17,10 +18,6 @@ MOST = 64 << 20
 """Bytes that the files of one message may take, with their items, when they are written down one by one."""
 
 _NESTED = ("dataset", "collection")
-
-
-class Unusable(ValueError):
-    """The message tells of no file that can be used; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

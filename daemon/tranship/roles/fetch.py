@@ -1,0 +1,198 @@
+"""The fetcher: hears of files elsewhere, brings them here, tells that they are here.
+
+    hear -> locate -> want (journal) -> move + verify -> publish
+
+A job is one file, as one message tells of it, for one destination.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trollsift import compose as fill_in
+
+from tranship.config.fetch import FetchChain, FetchConfig
+from tranship.core.allow import Allowed
+from tranship.core.journey import Step
+from tranship.core.routing import Route
+from tranship.core.values import Unusable
+from tranship.flows.around import Surroundings
+from tranship.flows.courier import Courier
+from tranship.flows.fetching import Fetching
+from tranship.flows.hearing import Hearing
+from tranship.flows.listening import Ears, lookup_of, providers_of
+from tranship.flows.moving import Moving
+from tranship.flows.uploading import lane_of
+from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
+from tranship.steps.locate import Located, allowed, locate
+from tranship.steps.told import Told, told
+from tranship.wire.contract import Publisher
+from tranship.wire.messages import Message, Unsendable, compose, decode_whole
+from tranship_movers.place import Place
+
+
+def fetch(config: FetchConfig, book: ClientBook, around: Surroundings) -> Moving[FetchChain, "_Chain"]:
+    """A fetcher process's work."""
+
+    def chain(name: str, options: FetchChain, publisher: Publisher | None) -> _Chain:
+        return _Chain(name, options, book, around, publisher)
+
+    return Moving(config, chain, book, around)
+
+
+class _Chain:
+    """One flow of files from elsewhere."""
+
+    def __init__(
+        self,
+        name: str,
+        options: FetchChain,
+        book: ClientBook,
+        around: Surroundings,
+        publisher: Publisher | None,
+    ) -> None:
+        self.options = options
+        self.started = asyncio.Event()
+        self._name = name
+        self._around = around
+        self._publisher = publisher
+        self._route = Route(options.topics, None, "", options.directory, options.filepattern)
+        sources = (f"{options.source}**",) if options.source else ()
+        self._patterns = Allowed((*options.allow, *sources))
+        fetching = Fetching(
+            around.pool,
+            self._patterns,
+            options.source,
+            options.login,
+            options.connection_parameters.plain(),
+            options.transfers,
+            lambda job, path: outgoing(job, path, options.publish_topic),
+        )
+        self._courier = Courier(name, fetching, options.transfers, book, around)
+        self.obey = self._courier.obey
+        topics = list(options.topics)
+        self._hearing = Hearing(
+            name,
+            providers_of(options, topics),
+            options.heartbeat_alarm_scale,
+            book,
+            around,
+            lookup_of(options, topics),
+        )
+        self._ears = Ears(name, self._want, around)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        begin = asyncio.Event()
+        begin.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._courier.run(self._publisher))
+            tasks.create_task(self._ears.run())
+            tasks.create_task(self._hearing.run(self._ears, self.started, begin))
+
+    async def drain(self) -> None:
+        """Begin nothing new; wait until what is under way is here and published."""
+        await self._courier.drain()
+
+    async def _want(self, messages: Sequence[Message], cursors: Sequence[Cursor]) -> None:
+        """Record what these messages offer, and how far servers were heard, in one."""
+        offers: list[tuple[NewJob, str]] = []
+        for message in messages:
+            try:
+                offers += [self._offer(message, file) for file in _files(message)]
+            except Unusable as error:
+                self._ears.refuse(message, str(error))
+        verdicts = await self._courier.want([new for new, _ in offers], cursors)
+        hopeless = []
+        for (_, reason), (verdict, job, _) in zip(offers, verdicts, strict=True):
+            if verdict is Verdict.NEW and reason:
+                hopeless.append((job, reason))
+            elif verdict is Verdict.DONE:
+                self._around.story.tell(Step.SKIPPED, job.new.path, self._name, reason="fetched before")
+        await self._courier.refuse(hopeless)
+
+    def _offer(self, message: Message, file: Told) -> tuple[NewJob, str]:
+        located = locate(file.message.fields, self.options.source)
+        if not allowed(located, self._patterns):
+            raise Unusable(f"{located.url[:200]} is not allowed; add it to `allow`")
+        destination, reason = "", ""
+        try:
+            destination = str(Place("file", path=self._route.destination(file.dated, located.name)))
+        except ValueError as error:
+            reason = str(error)
+        now = self._around.clock.now()
+        size = _facts(file.message).get("size")
+        new = NewJob(
+            self._name,
+            _identity(file.message, located, destination),
+            located.name,
+            located.url,
+            size if isinstance(size, int) and 0 <= size < 1 << 63 else 0,
+            destination,
+            "",
+            message.subject,
+            lane_of(located.place),
+            False,
+            file.message.encode(),
+            message.time.timestamp(),
+            now,
+            now,
+        )
+        return new, reason
+
+
+def outgoing(job: Job, path: str, topic: str | None) -> Message:
+    """The message that tells that a file is here: its own items, but for where it was."""
+    message = decode_whole(job.new.frame)
+    items = {key: value for key, value in message.fields.items() if key not in _OF_THE_SOURCE}
+    items |= {"uri": path, "uid": path.rpartition("/")[2]}
+    facts = _facts(message)
+    known = {key: facts[key] for key in ("size", "checksum") if key in facts}
+    items["tranship"] = {"v": 1, **known, "id": f"{job.id}-{job.new.identity}"}
+    try:
+        return compose(_subject(topic, message), "file", items)
+    except (Unsendable, KeyError, ValueError, TypeError, AttributeError, IndexError):
+        return compose(message.subject, "file", items)
+
+
+def _subject(topic: str | None, message: Message) -> str:
+    if topic is None:
+        return message.subject
+    return str(fill_in(topic, message.dated)) if "{" in topic else topic
+
+
+_OF_THE_SOURCE = frozenset(
+    {
+        *("uri", "uid", "path", "filesystem", "request_address", "destination", "backup_targets", "tranship"),
+        *("dataset", "collection", "filename", "file_list", "compress", "tst"),
+    }
+)
+"""Items that say where the file was, or what else there was."""
+
+
+def _files(message: Message) -> Iterator[Told]:
+    """The files of message; a file in a file system may have no `uri`."""
+    data = message.data
+    if isinstance(data, dict) and "filesystem" in data and "uri" not in data:
+        uri = str(data.get("path"))
+        message = compose(
+            message.subject, message.type, {**data, "uri": uri}, sender=message.sender, time=message.time
+        )
+    yield from told(message)
+
+
+def _facts(message: Message) -> Mapping[str, Any]:
+    facts = message.fields.get("tranship")
+    return facts if isinstance(facts, dict) else {}
+
+
+def _identity(message: Message, located: Located, destination: str) -> str:
+    """What identifies a job: the version of the file, as far as the message tells; else the message itself."""
+    facts = _facts(message)
+    version = [facts.get(key) for key in ("size", "mtime", "checksum")]
+    if not any(version[1:]):
+        version = [facts.get("id") or f"{message.sender} {message.time.isoformat()}"]
+    key = json.dumps([located.url, located.path, destination, version])
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()

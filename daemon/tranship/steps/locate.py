@@ -1,0 +1,169 @@
+"""locate: where the file of a message lies: at a URL that a mover reads, or in a file system of fsspec.
+
+Messages come from strangers. What is read of them is where the file is, never who we are: logins are the
+configuration's, and so is every option that could send one elsewhere.
+"""
+
+import json
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from tranship.core.allow import EVERYTHING, Allowed
+from tranship.core.values import Unusable
+from tranship_movers.errors import MoverError
+from tranship_movers.place import Place, shown
+from tranship_movers.registry import known_schemes
+
+LOCAL = frozenset({"file", "local", "memory"})
+"""Schemes of what only this host has: only by name, never by `**`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a file lies. url holds no credentials.
+
+    filesystem: fsspec's JSON for what no mover of ours speaks ("": the mover of place is used), path: the name in it.
+    parameters: what the message says of the place, as far as no login can be led astray by it.
+    """
+
+    url: str
+    place: Place
+    filesystem: str = ""
+    path: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return posixpath.basename(self.path or self.place.path)
+
+
+def locate(items: Mapping[str, Any], source: str | None = None) -> Located:
+    """Where the file with these items lies; with a source (a folder's URL), there, under its own name.
+
+    Raises Unusable.
+    """
+    try:
+        if source is not None:
+            told = str(items.get("uri", ""))
+            name = posixpath.basename(told.partition("?")[0] if "://" in told else told)
+            return _at(Place.parse(source).below(name))
+        if "filesystem" in items and isinstance(items.get("path"), str):
+            return _in_filesystem(items["filesystem"], items["path"])
+        uri = items.get("uri")
+        if not isinstance(uri, str) or not uri:
+            raise Unusable("the message says nowhere where the file is")
+        if "::" in uri:
+            return _chained(uri)
+        if "://" not in uri and not uri.startswith("/"):
+            raise Unusable("its `uri` is neither a URL nor a full path")
+        return _at(Place.parse(uri))
+    except MoverError as error:
+        raise Unusable(str(error)) from None
+
+
+def allowed(located: Located, patterns: Allowed) -> bool:
+    """Whether files may be fetched from there."""
+    if located.place.scheme in LOCAL:
+        return Allowed([pattern for pattern in patterns.patterns if pattern != EVERYTHING])(located.url)
+    return patterns(located.url)
+
+
+def schemes_of(patterns: Allowed) -> frozenset[str]:
+    """The schemes of file systems that messages may describe; archives may lie in any of them."""
+    named = {p.partition("://")[0].lower() for p in patterns.patterns if p != EVERYTHING}
+    every = known_schemes() - LOCAL if EVERYTHING in patterns.patterns else frozenset()
+    return frozenset(named | every | _ARCHIVES.keys())
+
+
+_ARCHIVES: Mapping[str, str] = {
+    "zip": "fsspec.implementations.zip:ZipFileSystem",
+    "tar": "fsspec.implementations.tar:TarFileSystem",
+}
+_HARMLESS = ("anon", "endpoint_url", "client_kwargs", "use_ssl", "requester_pays")
+_OURS: Mapping[str, str] = {"ssh": "sftp", "s3a": "s3"}
+_DEPTH = 8
+
+
+def _at(place: Place) -> Located:
+    if ".." in place.path.split("/") or place.path.endswith("/"):
+        raise Unusable(f"{shown(str(place))[:200]} names no file, or climbs")
+    return Located(str(place), place)
+
+
+def _chained(uri: str) -> Located:
+    """Member of an archive: zip://member::https://host/archive.zip."""
+    first, _, rest = uri.partition("::")
+    scheme, _, member = first.partition("://")
+    base = rest.partition("://")[0] if "://" in rest else "file"
+    if scheme not in _ARCHIVES or "::" in rest:
+        raise Unusable("its `uri` is chained of what can't be read here")
+    told = {"cls": _ARCHIVES[scheme], "protocol": scheme, "args": [], "fo": rest, "target_protocol": base}
+    return _in_filesystem(told, member.lstrip("/"))
+
+
+def _in_filesystem(described: object, path: str) -> Located:
+    """A file system as fsspec writes it down: its JSON, or what that holds."""
+    try:
+        told = json.loads(described) if isinstance(described, str) else described
+    except ValueError:
+        told = None
+    scheme = told.get("protocol") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or not isinstance(scheme, str):
+        raise Unusable("its `filesystem` is none")
+    ours = _OURS.get(scheme, scheme)
+    if ours in known_schemes():
+        return _of_ours(ours, told, path)
+    where = _where(told, 0)
+    if not path or any(letter in path for letter in "\0\r\n"):
+        raise Unusable("its `path` is none")
+    return Located(where.url, where.place, json.dumps(told), path)
+
+
+def _of_ours(scheme: str, told: Mapping[str, Any], path: str) -> Located:
+    if "://" in path:
+        located = _at(Place.parse(path))
+        if located.place.scheme not in (scheme, f"{scheme}s"):
+            raise Unusable("its `path` is of another kind than its `filesystem`")
+    elif scheme == "s3":
+        located = _at(Place.parse(f"s3://{path.lstrip('/').replace('%', '%25')}"))
+    else:
+        located = _at(_host(scheme, told).at(path if path.startswith("/") else f"/{path}"))
+    harmless = {key: told[key] for key in _HARMLESS if key in told} if told.get("anon") is True else {}
+    return Located(located.url, located.place, parameters=harmless)
+
+
+def _host(scheme: str, told: Mapping[str, Any]) -> Place:
+    arguments = told.get("args")
+    first = arguments[0] if isinstance(arguments, list) and arguments else ""
+    host, port = told.get("host", first), told.get("port")
+    if not isinstance(host, str) or (port is not None and not isinstance(port, int)):
+        raise Unusable("its `filesystem` names no host")
+    return Place.parse(f"{scheme}://{host.rpartition('@')[2]}{f':{port}' if port else ''}")
+
+
+def _where(told: Mapping[str, Any], depth: int) -> Located:
+    """Where an archive lies that is itself a file of another file system."""
+    inner = told.get("fo")
+    if depth > _DEPTH:
+        raise Unusable("its `filesystem` is nested too deep")
+    if isinstance(inner, str):
+        link, target = inner.rpartition("::")[2], told.get("target_protocol")
+        bare = "://" not in link and isinstance(target, str) and target not in LOCAL
+        return _at(Place.parse(f"{target}://{link}" if bare else link))
+    if isinstance(inner, dict) and isinstance(inner.get("path"), str):
+        return _in_filesystem(inner.get("fs"), inner["path"])
+    raise Unusable(f"file systems of {str(told.get('protocol'))[:50]!r} can't be read here")
+
+
+def password_of(uri: object) -> tuple[str, SecretStr | None]:
+    """User and password that a URL holds."""
+    try:
+        place = Place.parse(uri) if isinstance(uri, str) and "://" in uri else None
+    except MoverError:
+        place = None
+    return (place.user, place.password) if place else ("", None)

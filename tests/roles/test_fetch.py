@@ -1,0 +1,256 @@
+"""The fetcher's promises, with real servers."""
+
+import asyncio
+import functools
+import http.server
+import json
+import os
+import threading
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rig import Rig, Running, rig, until
+
+from servers import s3
+from servers.ftp import PASSWORD, USER, pyftpd
+from servers.proxy import Fault, Proxy, Route
+from servers.ssh import asyncsshd
+from tranship.config.fetch import FetchConfig
+from tranship.core.journey import Step
+from tranship.roles.fetch import fetch
+from tranship.wire.memory import MemoryBus
+from tranship.wire.messages import Message, compose
+
+PUBLISHED = 1004
+
+
+class Desk:
+    """A publisher of posttroll messages, a fetcher, and what that publishes."""
+
+    def __init__(self, site: Rig) -> None:
+        self.site = site
+        self.publisher = MemoryBus(site.network).publisher("tcp://127.0.0.1:300", "somebody")
+        site.ear.add(f"tcp://127.0.0.1:{PUBLISHED}", [""])
+
+    async def start(self, **chain: Any) -> Running:
+        config = FetchConfig.model_validate(
+            {
+                "role": "fetch",
+                "journal": str(self.site.folder / "fetch.journal"),
+                "publish": {"port": PUBLISHED},
+                "chains": {
+                    "c": {
+                        "providers": ["127.0.0.1:300"],
+                        "topics": ["/a"],
+                        "directory": f"{self.site.outgoing}/{{kind}}",
+                        **chain,
+                    }
+                },
+            }
+        )
+        return await self.site.moving(config, fetch)
+
+    def say(self, kind: str, topic: str = "/a/b", **items: Any) -> None:
+        self.publisher.tell([compose(topic, "file", {"kind": kind, **items})])
+
+    @property
+    def done(self) -> dict[str, Message]:
+        return {m.data["kind"]: m for m in self.site.heard if m.type == "file" and "kind" in m.data}
+
+    def got(self, kind: str, name: str) -> bytes:
+        return (self.site.outgoing / kind / name).read_bytes()
+
+
+@asynccontextmanager
+async def desk(folder: Path) -> AsyncIterator[Desk]:
+    async with rig(folder) as site:
+        yield Desk(site)
+
+
+@contextmanager
+def web(folder: Path) -> Iterator[int]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+def test_files_come_from_wherever_they_lie(tmp_path: Path) -> None:
+    content = os.urandom(300_000)
+
+    async def main(http_port: int, ftp: Any, ssh: Any) -> None:
+        async with desk(tmp_path) as it:
+            served = tmp_path / "served"
+            with zipfile.ZipFile(served / "a.zip", "w") as archive:
+                archive.writestr("inside/m.dat", content)
+            (ftp.folder / "f.dat").write_bytes(content)
+            (ftp.folder / "a.zip").write_bytes((served / "a.zip").read_bytes())
+            (ssh.folder / "s.dat").write_bytes(content)
+            it.site.drop("l.dat", content)
+            running = await it.start(
+                allow=[
+                    f"http://127.0.0.1:{http_port}/**",
+                    f"ftp://127.0.0.1:{ftp.port}/**",
+                    f"sftp://127.0.0.1:{ssh.port}/**",
+                    f"file://{it.site.incoming}/**",
+                ],
+                connection_parameters=ssh.options(),
+                publish_topic="/fetched/{kind}",
+            )
+            url = f"http://127.0.0.1:{http_port}/h.dat"
+            login = f"{USER}:{PASSWORD}@"
+            it.say("http", uri=url, uid="h.dat", sensor="viirs")
+            it.say("ftp", uri=f"ftp://{login}127.0.0.1:{ftp.port}/f.dat", uid="f.dat")
+            it.say("local", uri=str(it.site.incoming / "l.dat"))
+            base = f"sftp://{ssh.user}@127.0.0.1:{ssh.port}"
+            it.say("sftp", uri=f"{base}{ssh.root}/s.dat")
+            chained = f"zip://inside/m.dat::file://{it.site.incoming}/a.zip"
+            (it.site.incoming / "a.zip").write_bytes((served / "a.zip").read_bytes())
+            it.say("chained", uri=chained)
+            described = {
+                "cls": "fsspec.implementations.zip:ZipFileSystem",
+                "protocol": "zip",
+                "args": [],
+                "fo": f"{it.site.incoming}/a.zip",
+                "target_protocol": "file",
+                "target_options": {},
+            }
+            it.say("json", filesystem=json.dumps(described), path="inside/m.dat")
+            plain = {"cls": "fsspec.implementations.http:HTTPFileSystem", "protocol": "http", "args": []}
+            it.say("object", filesystem=plain, path=url)
+            kinds = {"http", "ftp", "local", "sftp", "chained", "json", "object"}
+            await until(lambda: set(it.done) == kinds, "all are here", 30)
+            names = {"http": "h.dat", "object": "h.dat", "ftp": "f.dat", "local": "l.dat", "sftp": "s.dat"}
+            for kind in kinds:
+                name = names.get(kind, "m.dat")
+                assert it.got(kind, name) == content, kind
+                told = it.done[kind]
+                assert told.subject == f"/fetched/{kind}"
+                assert told.data["uri"] == str(it.site.outgoing / kind / name)
+                assert not {"filesystem", "path"} & told.data.keys()
+            assert it.done["http"].data["sensor"] == "viirs"
+            assert PASSWORD not in str(running.story.lines)
+
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "h.dat").write_bytes(content)
+    with web(tmp_path / "served") as port, pyftpd() as ftp, asyncsshd() as ssh:
+        asyncio.run(main(port, ftp, ssh))
+
+
+def test_what_is_in_a_bucket_comes_as_with_the_s3_downloader(tmp_path: Path) -> None:
+    async def main(server: Any) -> None:
+        async with desk(tmp_path) as it:
+            server.client().put_object(Bucket="archive", Key="a.dat", Body=b"of the bucket")
+            options = {
+                "anon": False,
+                "key": s3.KEY,
+                "secret": s3.SECRET,
+                "client_kwargs": {"endpoint_url": server.url},
+            }
+            running = await it.start(source="s3://archive/", connection_parameters=options)
+            it.say("bucket", uri="s3://somewhere/else/a.dat", uid="a.dat", tst=1)
+            await until(lambda: "bucket" in it.done, "it is here", 30)
+            assert it.got("bucket", "a.dat") == b"of the bucket"
+            assert "tst" not in it.done["bucket"].data
+            it.say("absent", uri="s3://archive/no.dat")
+            await until(lambda: running.story.of(Step.FAILED), "what is not there is told")
+            assert s3.SECRET not in str(running.story.lines)
+
+    with s3.seaweed() as server:
+        asyncio.run(main(server))
+
+
+def test_a_cut_line_a_crash_and_a_wrong_size_leave_nothing_torn(tmp_path: Path) -> None:
+    content = os.urandom(200_000)
+
+    async def main(server: Any, proxy: Proxy) -> None:
+        async with desk(tmp_path) as it:
+            for n in range(10):
+                (server.folder / f"{n}.dat").write_bytes(content)
+            login = {"login": f"{USER}:{PASSWORD}", "allow": [f"ftp://127.0.0.1:{proxy.port}/**"]}
+            running = await it.start(**login)
+            for n in range(10):
+                it.say(str(n), uri=f"ftp://127.0.0.1:{proxy.port}/{n}.dat")
+            await until(lambda: "paused" in running.health.report(0.0).text, "the place is away")
+            await running.kill()
+            running = await it.start(**login)
+            proxy.fault = Fault()
+            await until(lambda: len(it.done) == 10, "all are here")
+            facts = {"v": 1, "size": len(content) - 1, "mtime": 1}
+            it.say("wrong", uri=f"ftp://127.0.0.1:{proxy.port}/1.dat", tranship=facts)
+            it.say("0", uri=f"ftp://127.0.0.1:{proxy.port}/0.dat", tranship={"checksum": "sha256:00"})
+            await until(lambda: len(running.story.of(Step.RETRIED)) >= 2, "neither is what was said")
+            assert all(it.got(str(n), f"{n}.dat") == content for n in range(10))
+            assert not (it.site.outgoing / "wrong").exists() or not list(
+                (it.site.outgoing / "wrong").iterdir()
+            )
+            assert PASSWORD.encode() not in (it.site.folder / "fetch.journal").read_bytes()
+
+    with pyftpd() as server, Proxy(Route((server.host, server.port)), fault=Fault("reset")) as proxy:
+        asyncio.run(main(server, proxy))
+
+
+EVIL = {"cls": "subprocess:Popen", "protocol": "zip", "args": [["touch", "/x"]], "fo": "http://127.0.0.1:1/a"}
+HOSTILE: list[dict[str, Any]] = [
+    {"uri": "file:///etc/passwd"},
+    {"uri": "/etc/passwd"},
+    {"uri": "local:///etc/passwd"},
+    {"uri": "memory://x/y"},
+    {"uri": "http://127.0.0.1:1/../../etc/passwd"},
+    {"uri": "ftp://elsewhere.invalid/a.dat"},
+    {"uri": "http://127.0.0.1:1/a\0b"},
+    {"uri": "http://127.0.0.1:1/folder/"},
+    {"uri": "zip://m::zip://n::http://127.0.0.1:1/a.zip"},
+    {"uri": "zip://m::/etc/a.zip"},
+    {"uri": "dir://m::http://127.0.0.1:1/a"},
+    {"filesystem": "{", "path": "x"},
+    {"filesystem": {"protocol": "file"}, "path": "/etc/passwd"},
+    {"filesystem": {"protocol": ["file"]}, "path": "/etc/passwd"},
+    {"filesystem": {"protocol": "dir", "path": "/etc", "fs": {}}, "path": "passwd"},
+    {"filesystem": {"protocol": "zip", "args": [], "fo": "/etc/x.zip"}, "path": "m"},
+    {"filesystem": {"protocol": "zip", "args": ["/etc/x.zip"]}, "path": "m"},
+    {"filesystem": {"protocol": "http"}, "path": "file:///etc/passwd"},
+    {"filesystem": {"protocol": "http"}, "path": 7},
+]
+
+
+def test_no_message_harms_the_fetcher(tmp_path: Path) -> None:
+    async def main(port: int) -> None:
+        async with desk(tmp_path) as it:
+            running = await it.start(
+                allow=["http://127.0.0.1:1/**", f"http://127.0.0.1:{port}/**"],
+                directory=f"{it.site.outgoing}/{{kind}}",
+                filepattern="{name}",
+            )
+            for items in HOSTILE:
+                it.say("bad", **items, name="n")
+            it.say("bad", filesystem=EVIL, path="m", name="n")
+            url = f"http://127.0.0.1:{port}/h.dat"
+            for name in ("../../x", "/etc/x", "a\0b", "x" * 400_000, ""):
+                it.say("bad", uri=url, name=name)
+            it.say("../bad", uri=url, name="x")
+            it.say("good", uri=url, name="{name.__class__}")
+            await until(lambda: "good" in it.done, "still serving", 30)
+            assert it.got("good", "{name.__class__}") == b"good"
+            assert set(it.done) == {"good"}
+            await until(lambda: len(running.story.of(Step.FAILED)) >= 6, "all is told")
+            assert not (it.site.outgoing / "bad").exists()
+
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "h.dat").write_bytes(b"good")
+    with web(tmp_path / "served") as port:
+        asyncio.run(main(port))
