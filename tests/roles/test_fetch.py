@@ -108,13 +108,13 @@ def test_files_come_from_wherever_they_lie(tmp_path: Path) -> None:
                     f"sftp://127.0.0.1:{ssh.port}/**",
                     f"file://{it.site.incoming}/**",
                 ],
+                login=f"{USER}:{PASSWORD}",
                 connection_parameters=ssh.options(),
                 publish_topic="/fetched/{kind}",
             )
             url = f"http://127.0.0.1:{http_port}/h.dat"
-            login = f"{USER}:{PASSWORD}@"
             it.say("http", uri=url, uid="h.dat", sensor="viirs")
-            it.say("ftp", uri=f"ftp://{login}127.0.0.1:{ftp.port}/f.dat", uid="f.dat")
+            it.say("ftp", uri=f"ftp://somebody:{PASSWORD}@127.0.0.1:{ftp.port}/f.dat", uid="f.dat")
             it.say("local", uri=str(it.site.incoming / "l.dat"))
             base = f"sftp://{ssh.user}@127.0.0.1:{ssh.port}"
             it.say("sftp", uri=f"{base}{ssh.root}/s.dat")

@@ -14,7 +14,7 @@ from tranship.core.values import Unusable
 from tranship.flows.courier import Carried
 from tranship.flows.uploading import logged_in
 from tranship.journal import Job
-from tranship.steps.locate import Located, allowed, locate, password_of, schemes_of
+from tranship.steps.locate import Located, allowed, locate, schemes_of
 from tranship.steps.request import Failure, Fault, fault_of
 from tranship.wire.messages import Message, decode_whole
 from tranship_movers.contract import Mover
@@ -56,7 +56,7 @@ class Fetching:
             if not allowed(located, self.patterns):
                 raise Unusable(f"{located.url} is not allowed; add it to `allow`")
             options = self._options(located)
-            with self._reached(located, self._place(located, items), options) as mover:
+            with self._reached(located, logged_in(located.place, self.login), options) as mover:
                 name = located.path or located.place.path
                 receipt = download(
                     mover,
@@ -71,14 +71,6 @@ class Fetching:
         except MoverError as error:
             return Carried(job, fault=fault_of(error))
         return Carried(job, receipt.name, self.outgoing(job, receipt.name))
-
-    def _place(self, located: Located, items: Mapping[str, Any]) -> Place:
-        """With our login; or with that of the message, if it holds one."""
-        user, password = password_of(items.get("uri")) if self.source is None else ("", None)
-        if self.login is not None or not user:
-            return logged_in(located.place, self.login)
-        told = f"{user}:{password.get_secret_value()}" if password else user
-        return logged_in(located.place, SecretStr(told))
 
     def _options(self, located: Located) -> MoverOptions:
         given = {"at_once": self.at_once, **located.parameters, **self.parameters}

@@ -1,7 +1,7 @@
 """hear, for roles that act on what anybody publishes: our servers' announcements and plain messages alike."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol
 
@@ -53,8 +53,15 @@ class Ears:
     `run` beside the hearing.
     """
 
-    def __init__(self, chain: str, want: Wanting, around: Surroundings) -> None:
+    def __init__(
+        self,
+        chain: str,
+        want: Wanting,
+        around: Surroundings,
+        is_looked_up: Callable[[Message], bool] = lambda _: False,
+    ) -> None:
         """Give what is heard to `want`."""
+        self._is_looked_up = is_looked_up
         self._chain = chain
         self._want = want
         self._around = around
@@ -79,7 +86,7 @@ class Ears:
         for message in (each.message for each in said):
             if message.type not in FILE_TYPES:
                 continue
-            if not _names_a_host(message):
+            if not self._is_looked_up(message):
                 quick.append(message)
             elif len(self._slow) < MOST_SLOW:
                 self._slow.put([message])
@@ -130,7 +137,7 @@ def lookup_of(options: Hears, topics: Sequence[str]) -> Lookup:
     return Lookup(options.lookup, options.services or ("",), topics)
 
 
-def _names_a_host(message: Message) -> bool:
+def names_a_host(message: Message) -> bool:
     """Whether a uri of message may name a host (a file:// one does not, whatever it says)."""
     frame = message.encode()
     return frame.count(b"://") > 1 + frame.count(b'"file://')  # one stands in the head

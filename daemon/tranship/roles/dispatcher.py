@@ -23,7 +23,7 @@ from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
 from tranship.flows.hearing import Hearing
-from tranship.flows.listening import Ears, lookup_of, providers_of
+from tranship.flows.listening import Ears, lookup_of, names_a_host, providers_of
 from tranship.flows.moving import Moving
 from tranship.flows.uploading import Uploading, lane_of, owner_of, version_id
 from tranship.hosts import is_own_host
@@ -81,7 +81,7 @@ class _Chain:
             around,
             lookup_of(options, topics),
         )
-        self._ears = Ears(name, self._want, around)
+        self._ears = Ears(name, self._want, around, names_a_host)
         self._threads = Threads(f"route {name}", 2)  # one for what names hosts, one for the others
 
     async def run(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trollsift import compose as fill_in
@@ -26,7 +27,7 @@ from tranship.flows.listening import Ears, lookup_of, providers_of
 from tranship.flows.moving import Moving
 from tranship.flows.uploading import lane_of
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
-from tranship.steps.locate import Located, allowed, locate
+from tranship.steps.locate import Located, allowed, locate, without_secrets
 from tranship.steps.told import Told, told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, Unsendable, compose, decode_whole
@@ -173,14 +174,20 @@ _OF_THE_SOURCE = frozenset(
 
 
 def _files(message: Message) -> Iterator[Told]:
-    """The files of message; a file in a file system may have no `uri`."""
+    """The files of message, without secrets; a file in a file system may have no `uri`."""
     data = message.data
     if isinstance(data, dict) and "filesystem" in data and "uri" not in data:
-        uri = str(data.get("path"))
-        message = compose(
-            message.subject, message.type, {**data, "uri": uri}, sender=message.sender, time=message.time
-        )
-    yield from told(message)
+        message = _with(message, {**data, "uri": str(data.get("path"))})
+    for file in told(message):
+        clean = without_secrets(file.message.fields)
+        yield replace(file, message=_with(file.message, clean), uri=str(clean["uri"]))
+
+
+def _with(message: Message, items: Mapping[str, Any]) -> Message:
+    try:
+        return compose(message.subject, message.type, items, sender=message.sender, time=message.time)
+    except Unsendable:
+        raise Unusable("it holds no valid Unicode") from None
 
 
 def _facts(message: Message) -> Mapping[str, Any]:

@@ -6,11 +6,10 @@ configuration's, and so is every option that could send one elsewhere.
 
 import json
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic import SecretStr
 
 from tranship.core.allow import EVERYTHING, Allowed
 from tranship.core.values import Unusable
@@ -160,10 +159,28 @@ def _where(told: Mapping[str, Any], depth: int) -> Located:
     raise Unusable(f"file systems of {str(told.get('protocol'))[:50]!r} can't be read here")
 
 
-def password_of(uri: object) -> tuple[str, SecretStr | None]:
-    """User and password that a URL holds."""
-    try:
-        place = Place.parse(uri) if isinstance(uri, str) and "://" in uri else None
-    except MoverError:
-        place = None
-    return (place.user, place.password) if place else ("", None)
+def without_secrets(items: Mapping[str, Any]) -> dict[str, Any]:
+    """The items, without what may be a secret of where the file is: it is neither kept nor used."""
+    told = dict(items)
+    if isinstance(told.get("uri"), str):
+        told["uri"] = _LOGIN.sub(r"\g<scheme>", told["uri"])
+    if "filesystem" in told:
+        described = told["filesystem"]
+        try:
+            plain = json.loads(described) if isinstance(described, str) else described
+        except ValueError:
+            plain = None
+        told["filesystem"] = _without_secrets(plain)
+    return told
+
+
+_LOGIN = re.compile(r"(?P<scheme>(^|::)[A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
+_SECRET_KEY = re.compile(r"secret|passw|passphrase|token|^key$|^pkey$")
+
+
+def _without_secrets(told: object) -> Any:
+    if isinstance(told, dict):
+        return {key: _without_secrets(inner) for key, inner in told.items() if not _SECRET_KEY.search(key)}
+    if isinstance(told, list):
+        return [_without_secrets(inner) for inner in told]
+    return _LOGIN.sub(r"\g<scheme>", told) if isinstance(told, str) else told
