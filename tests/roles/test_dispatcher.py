@@ -263,9 +263,13 @@ def test_no_message_harms_the_dispatcher(tmp_path: Path) -> None:
                 "out/{x.__class__}/{x.__class__}-00001.h5",
             }
             assert {path for path in lie if not path.startswith(("in/", "out/"))} == set()
-            refused = running.health.report(0.0).parts
-            count = next(part.done for part in refused if part.name == "t refused")
-            assert count == len(HOSTILE)
+
+            def refused() -> int:
+                parts = running.health.report(0.0).parts
+                return sum(part.done for part in parts if part.name == "t refused")
+
+            # one of them waits until its host was looked up
+            await until(lambda: refused() == len(HOSTILE), "all are refused, and counted", 60)
             reasons = [str(facts["reason"]) for _, facts in running.story.of(Step.FAILED)]
             for told in ("climb", "lead out", "NUL", "bytes long", "can't be filled in", "no such file"):
                 assert [reason for reason in reasons if told in reason], told
