@@ -267,7 +267,7 @@ class Asking:
         """Ask for what is owed and due, but for what is asked for already. New files have gone first."""
         while True:
             self._due.clear()
-            now = self._around.clock.now()
+            began, now = self._around.clock.monotonic(), self._around.clock.now()
             busy = [address for address, provider in self._providers.items() if self._is_full(provider)]
             jobs, following = await self._book.waiting(
                 self._chain,
@@ -276,6 +276,8 @@ class Asking:
                 limit=self._terms.in_flight + len(self._taken),
                 busy=busy,
             )
+            # Where the look takes long (hundreds of providers), the journal is left to others for as long again.
+            await asyncio.sleep(self._around.clock.monotonic() - began)
             due = [job for job in jobs if job.id not in self._taken]
             self._left_over = bool(due or busy)
             if not await self._ask_due(due):

@@ -28,6 +28,9 @@ from tranship.wire.messages import Message, decode_whole
 FRESH = 0.8
 """The part of its lease in which a client dares to publish, counted from when it asked."""
 
+_PEERS = 32
+"""Other clients that are remembered; more than a section ever has, and whoever invents any is kept to it."""
+
 _ALIKE = 5000
 """Deliveries of peers of the old kind of which it is remembered what else than their names was said of them."""
 
@@ -255,10 +258,10 @@ class Sharing:
 
     async def _meet(self, client: str) -> None:
         """Remember a client that is heard for the first time: it may come back when it is not heard."""
-        if client not in self._claimant.spare_of:
+        known = self._claimant.spare_of
+        if client and client not in known and len(known) < _PEERS:
             await self._book.meet(self._chain, client, self._around.clock.now())
-            peers = self._claimant.spare_of | {client}
-            self._claimant = Claimant(self._claimant.client, peers, self._half)
+            self._claimant = Claimant(self._claimant.client, known | {client}, self._half)
 
     def _meant(self, said: Said) -> Matter:
         """What is spoken of; a peer of the old kind that unpacks speaks of other names than were announced."""

@@ -5,7 +5,7 @@ another client of the same section (a spare hears its primary): it says what tha
 destination, or has published.
 """
 
-import math
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -112,28 +112,25 @@ def announcement_of(message: Message) -> Announcement | None:
 
 
 def about_of(message: Message) -> Matter:
-    """What a message of a server or a client is about; identity "" if it names no file."""
+    """What a message of a server or a client is about; identity "" if it names no file, or not in words."""
     facts = _facts(message)
     told = facts.get("of")
     if isinstance(told, dict):
-        parts = [told.get(key) for key in ("identity", "server", "path")]
-        return Matter(*map(str, parts))
-    items = [item for item in files(message.data) if "uid" in item]
-    if not items:
+        parts = [str(told.get(key)) for key in ("identity", "server", "path")]
+        return Matter(*parts) if _is_text("".join(parts)) else Matter("")
+    given = facts.get("server")
+    server = given if isinstance(given, str) else ""
+    wanted = [_wanted(item, facts if server else {}) for item in files(message.data) if "uid" in item]
+    if not wanted or not _is_text(server, wanted):
         return Matter("")
-    server = facts.get("server")
-    path = str(items[0].get("uri", "")) if "request_address" in message.fields else ""
-    return Matter(
-        identity(_wanted(item, facts if isinstance(server, str) else {}) for item in items),
-        server if isinstance(server, str) else "",
-        path,
-    )
+    path = wanted[0].path if "request_address" in message.fields else ""
+    return Matter(identity(wanted), server, path)
 
 
 def likeness(message: Message) -> str:
     """What a client's messages about one file have in common even if it unpacks it: everything but names.
 
-    "" if that is nothing.
+    A digest; "" if that is nothing.
     """
     data = message.fields
     facts = _facts(message)
@@ -142,7 +139,8 @@ def likeness(message: Message) -> str:
     if not told:
         return ""
     where = data.get("request_address", data.get("origin", ""))
-    return f"{message.subject} {where} {sorted(told)}"
+    alike = f"{message.subject} {where} {sorted(told)}"
+    return hashlib.blake2b(alike.encode(errors="backslashreplace"), digest_size=16).hexdigest()
 
 
 _NAMES = frozenset(
@@ -153,15 +151,20 @@ _NAMES = frozenset(
 )
 
 
+_LONGEST_ID = 64
+_LONGEST_LEASE = 3600.0
+"""Of what another client says of itself: more is not believed."""
+
+
 def _said(event: Event | None, message: Message) -> Said:
     facts = _facts(message)
     client, lease, where = facts.get("client"), facts.get("lease"), message.fields.get("request_address")
     return Said(
         event,
         Matter("") if event is None else about_of(message),
-        client if isinstance(client, str) else "",
-        float(lease) if isinstance(lease, (int, float)) and math.isfinite(lease) and lease > 0 else 0.0,
-        where if isinstance(where, str) else "",
+        client if isinstance(client, str) and len(client) < _LONGEST_ID and _is_text(client) else "",
+        min(lease, _LONGEST_LEASE) if isinstance(lease, (int, float)) and lease > 0 else 0.0,
+        where if isinstance(where, str) and _is_address(where) else "",
         isinstance(facts.get("server"), str),
         message,
     )
@@ -191,7 +194,7 @@ def _is_number(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value < 1 << 63
 
 
-def _is_text(server: str, wanted: Iterable[Wanted]) -> bool:
+def _is_text(server: str, wanted: Iterable[Wanted] = ()) -> bool:
     """Whether all of it can be written down: JSON can say what is no valid Unicode."""
     try:
         told = "".join(text for file in wanted for text in (file.uid, file.path, file.folder, file.checksum))
