@@ -276,14 +276,16 @@ class Asking:
                 limit=self._terms.in_flight + len(self._taken),
                 busy=busy,
             )
-            # Where the look takes long (hundreds of providers), the journal is left to others for as long again.
-            await asyncio.sleep(self._around.clock.monotonic() - began)
+            took = self._around.clock.monotonic() - began
             due = [job for job in jobs if job.id not in self._taken]
             self._left_over = bool(due or busy)
             if not await self._ask_due(due):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if following is None else max(0.01, following - now)):
                         await self._due.wait()
+            await asyncio.sleep(
+                took
+            )  # with hundreds of providers it is long; then the journal is others' meanwhile
 
     async def _ask_due(self, due: Sequence[Job]) -> int:
         """Ask for those of due whose provider has room, and put by what waits for a place; how many these are."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
@@ -15,7 +15,7 @@ from tranship.delivery import Delivery, Outcome
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.journal import Deletion, ServerBook, Transfer
-from tranship.lanes import Lanes, Threads
+from tranship.lanes import Lanes, Threads, Waiting
 from tranship.steps.acknowledge import acknowledged
 from tranship.steps.lease import claimant_of, published_versions, ruled
 from tranship.steps.replay import Replay
@@ -39,6 +39,9 @@ from tranship_movers.place import Place
 
 PROGRESS_EVERY = 0.3
 """Seconds: so often that who has a patience of one second need not ask again."""
+
+UNANSWERED = 10_000
+"""Questions of one kind that wait for the journal; when there are more, nothing else is taken off the socket."""
 
 INFO_MOST = 2256
 """Names in the answer to an `info` request, at most: what peers are used to."""
@@ -172,7 +175,7 @@ class Requests:
                     weigh=lambda f: max(0, f.source.size),
                 )
                 tasks.create_task(self._tell_progress())
-                tasks.create_task(self._answer())
+                tasks.create_task(self._answer(tasks))
         finally:
             self.threads.close()
 
@@ -183,27 +186,29 @@ class Requests:
             self._idle.clear()
             await self._idle.wait()
 
-    async def _answer(self) -> None:
+    async def _answer(self, tasks: asyncio.TaskGroup) -> None:
+        """Sort what is asked; each kind is answered by itself, so that what waits for the journal holds up no ping."""
         answers = {
             "push": self._push,
             "ack": self._acknowledge,
             "published": self._published,
+            "replay": self._again,
             "ping": self._ping,
             "info": self._info,
         }
+        kinds: dict[str, Waiting[Question]] = {kind: Waiting() for kind in answers}
+        for kind, answer in answers.items():
+            tasks.create_task(_work_off(kinds[kind], answer))
         while True:
-            by_type: dict[str, list[Question]] = {}
+            by_kind: dict[str, list[Question]] = {}
             for question in await self._answerer.asked():
-                by_type.setdefault(question.message.type, []).append(question)
-            for kind, questions in by_type.items():
-                if kind == "replay":
-                    for question in questions:
-                        self._answerer.answer(question, await self._replay(question))
-                elif kind in answers:
-                    await answers[kind](questions)
+                if question.message.type in kinds:
+                    by_kind.setdefault(question.message.type, []).append(question)
                 else:
-                    for question in questions:
-                        self._answerer.answer(question, reply(question.message, "unknown"))
+                    self._answerer.answer(question, reply(question.message, "unknown"))
+            for kind, questions in by_kind.items():
+                kinds[kind].put(questions)
+                await kinds[kind].room(UNANSWERED)
 
     # push
 
@@ -398,6 +403,10 @@ class Requests:
                 for path in paths:
                     self._around.story.tell(Step.ACKNOWLEDGED, path, self._chain)
 
+    async def _again(self, questions: list[Question]) -> None:
+        for question in questions:
+            self._answerer.answer(question, await self._replay(question))
+
     async def _ping(self, questions: list[Question]) -> None:
         for question in questions:
             pong = reply(question.message, "pong", {"station": self._terms.station})
@@ -427,6 +436,13 @@ def _as_announced(flight: _Flight, outcome: Outcome) -> Outcome:
     if fault is not None and copied and outcome.changed:
         fault = replace(fault, failure=Failure.TEMPORARY)
     return replace(outcome, move=flight.move, fault=fault)
+
+
+async def _work_off(
+    questions: Waiting[Question], answer: Callable[[list[Question]], Awaitable[None]]
+) -> None:
+    while True:
+        await answer(await questions.take(1000, 1000))
 
 
 def _transfer(chain: str, flight: _Flight, outcome: Outcome, now: float) -> Transfer:

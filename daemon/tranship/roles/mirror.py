@@ -31,6 +31,9 @@ from tranship.steps.hear import Announcement, Said, announcement_of
 from tranship.steps.request import Grant, path_of, why_unusable
 from tranship.wire.messages import Message, decode_whole
 
+CLOCK_SET = 1.0
+"""Seconds after which a delay is looked at again: the clock may have been set meanwhile."""
+
 
 def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Serving[MirrorChain, _Chain]":
     """A mirror process's work. Nothing happens before its `run`."""
@@ -168,7 +171,7 @@ class _Chain:
                 await self._announce(untold)
                 continue
             with contextlib.suppress(TimeoutError):
-                wait = None if following is None else max(0.01, following - clock.now())
+                wait = None if following is None else min(CLOCK_SET, max(0.01, following - clock.now()))
                 async with asyncio.timeout(wait):
                     await self._news.wait()
 
