@@ -4,6 +4,7 @@ Reception   detect -> settle -> an outlet (announce)
 Named       hear -> settle -> announce what messages name
 Requests    request -> move + verify -> answer, and the other questions that a server is asked
 Hearing     hear -> what is news; what was missed is asked for again (replay)
+Missed      what servers of the old kind announced unheard: asked for by `info`
 Asking      ask for what is owed, new files first; take in the answers
 Pausing     places that fail: what is owed there waits, is probed, goes on
 Obeying     what operators order by other processes

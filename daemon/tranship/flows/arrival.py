@@ -255,7 +255,9 @@ _PATHS = frozenset({"file", "scp", "sftp", "ftp", "ftps"})
 """Schemes whose paths are paths of their host."""
 
 _OTHER_ROOTS = frozenset({"sftp", "ftp", "ftps"})
-"""Of these, those whose servers often show their users another root; then `ftp_root` tells which, or nobody does."""
+"""Of these, those whose servers often show their users another root; then `ftp_root` tells which, or nobody does.
+
+So may an scp server; but with scp a Trollmoves server reports success where it moved nothing: that is to be noticed."""
 
 
 def _verified(arrived: Sequence[Arrived], root: str) -> list[str]:
@@ -267,8 +269,10 @@ def _wrong(arrived: Arrived, root: str) -> str:
     announcement = announcement_of(arrived.asked.announcement)
     if announcement is None:
         return "the announcement names no file"
-    place = arrived.asked.place
+    place, untold = arrived.asked.place, root == "/"
+    if untold and place.scheme != "file" and arrived.asked.offer.many:
+        return ""  # its server has verified it at the destination itself; what lies here may be another file
     arrivals = [Arriving(path_at(place, file, root), file) for file in announcement.files]
-    if place.scheme in _OTHER_ROOTS and root == "/":
+    if untold and place.scheme in _OTHER_ROOTS:
         arrivals = [arrival for arrival in arrivals if os.path.lexists(arrival.path)]
     return verify(arrivals)

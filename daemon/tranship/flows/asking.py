@@ -210,12 +210,15 @@ class Asking:
         self._pausing.look()
         self._due.set()
 
-    async def inquire(self, message: Message, address: str) -> Message | None:
-        """The answer to a request without a transfer; None if there was none in time, or no room to ask."""
+    async def inquire(self, message: Message, address: str, *, many: bool = True) -> Message | None:
+        """The answer to a request without a transfer; None if there was none in time, or no room to ask.
+
+        many: whether address takes many requests at once; else it waits until those before are answered.
+        """
         ticket = message.ticket or ""
         outcome = self._inquiries[ticket] = asyncio.get_running_loop().create_future()
         try:
-            asker = self._askers.at(address, many=True)
+            asker = self._askers.at(address, many=many)
             asker.ask(message, ticket, self._terms.patience.total_seconds())
             answer: Message | None = await outcome
             return answer

@@ -1,6 +1,7 @@
 """hear: listens to providers, and notices what was missed: a gap in the numbers, a head that a beat tells.
 
 What was missed is asked for again by `replay`, at start, after a gap, after a silence, in a server's new life.
+Servers of the old kind don't number: what they may have announced unheard is another flow's concern (Missed).
 Providers that a name server tells of are listened to from then on, until it says that they are gone.
 """
 
@@ -44,6 +45,13 @@ class Hearer(Protocol):
         """A new id for a request."""
 
 
+class Doubts(Protocol):
+    """Whom the hearing tells when a server of the old kind may have announced something unheard."""
+
+    def look(self) -> None:
+        """Something may have been missed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lookup:
     """Which publishers of services ("": of all) to hear, of those that name servers (hosts) tell of; on what topics."""
@@ -64,6 +72,7 @@ class Hearing:
         book: ClientBook,
         around: Surroundings,
         lookup: Lookup = Lookup(),
+        doubts: Doubts | None = None,
     ) -> None:
         """Listen to providers: addresses (tcp://host:port), and the topics (prefixes of subjects) of each.
 
@@ -75,6 +84,7 @@ class Hearing:
         self._patience = patience
         self._book = book
         self._around = around
+        self._doubts = doubts
         self._providers: dict[str, Sequence[str]] = {}
         self._hearer: Hearer
         self._tasks: asyncio.TaskGroup
@@ -83,6 +93,7 @@ class Hearing:
         self._replaying: set[tuple[str, str]] = set()
         self._beats: dict[str, Liveness] = {}
         self._lives: dict[str, str] = {}
+        self._last_beats: dict[str, float] = {}
         self._odd: set[tuple[str, str]] = set()
 
     async def run(self, hearer: Hearer, listening: asyncio.Event, may_begin: asyncio.Event) -> None:
@@ -91,6 +102,7 @@ class Hearing:
         self._replaying.clear()
         self._providers.clear()
         self._beats.clear()
+        self._last_beats.clear()
         cursors = await self._book.cursors(self._chain)
         self._numbers = {(cursor.server, cursor.topic): Numbers(cursor.seq) for cursor in cursors}
         self._subscription = self._around.bus.subscription()
@@ -178,6 +190,13 @@ class Hearing:
         life, heads = life_of(heard.message), heads_of(heard.message)
         before = self._lives.get(heard.provider)
         self._lives[heard.provider] = life
+        if (
+            beats is not None
+            and not life
+            and self._doubts is not None
+            and self._is_odd(heard.provider, beats)
+        ):
+            self._doubts.look()
         if before and life != before:
             await self._hearer.new_life({head.request_address for head in heads})
         for head in heads:
@@ -187,6 +206,15 @@ class Hearing:
                     numbers.set_back(head.seq)
                 numbers.told_head(head.seq)
                 self._mind_gap(head.server, head.topic, head.request_address, heard.provider)
+
+    def _is_odd(self, provider: str, beats: Liveness) -> bool:
+        """Whether this beat of a server of the old kind is the first one, or comes after a missed one, or too soon.
+
+        Then a connection was made, or a server started, and what it said before was perhaps not heard.
+        """
+        now = self._around.clock.monotonic()
+        before, self._last_beats[provider] = self._last_beats.get(provider), now
+        return before is None or not 0.5 < (now - before) / beats.interval < 1.5
 
     def _concerns(self, provider: str, head: Head) -> bool:
         return head.topic.startswith(tuple(self._providers.get(provider, ())))

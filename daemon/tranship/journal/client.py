@@ -53,8 +53,16 @@ CREATE TABLE peers (
     chain TEXT NOT NULL, client TEXT NOT NULL, met REAL NOT NULL, PRIMARY KEY (chain, client)) WITHOUT ROWID
 """,
         "CREATE INDEX jobs_unnumbered ON jobs (chain, id) WHERE server=''",
+        "CREATE INDEX jobs_uid ON jobs (chain, uid)",
     ),
 )
+
+
+MEANWHILE = 600.0
+"""Seconds within which servers of both kinds announce the same file."""
+
+LOOKED_BACK = 10_000
+"""So many deliveries of servers of the old kind tell where such servers are."""
 
 
 class Verdict(StrEnum):
@@ -89,6 +97,8 @@ class NewJob:
     due: float
     seq: int = 0
     """The number of the announcement; 0: its server does not number."""
+    names: str = ""
+    """The identity by which a server of the old kind would offer the same; "" if it would not (several files)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +289,37 @@ class ClientBook:
         statement = "UPDATE jobs SET due=? WHERE chain=? AND state='wanted' AND attempts>0 AND due>?"
         await self._do(many(statement, [(now, chain, now)]))
 
+    # servers of the old kind, which don't number
+
+    async def unnumbered(self, chain: str) -> list[tuple[str, str]]:
+        """The (request address, topic) of each server of the old kind that was heard, the last ones first."""
+
+        def act(db: sqlite3.Connection) -> list[tuple[str, str]]:
+            rows = db.execute(
+                "SELECT request_address, topic FROM jobs WHERE chain=? AND server='' ORDER BY id DESC LIMIT ?",
+                (chain, LOOKED_BACK),
+            )
+            return list(dict.fromkeys((row[0], row[1]) for row in rows))
+
+        return await self._do(act)
+
+    async def unnumbered_frames(self, chain: str, address: str, topic: str, limit: int) -> list[bytes]:
+        """The last announcements of topic by the server of the old kind at address, the newest first."""
+        query = (
+            "SELECT frame FROM jobs WHERE chain=? AND server='' AND request_address=? AND topic=?"
+            " ORDER BY id DESC LIMIT ?"
+        )
+        return await self._do(
+            lambda db: [row[0] for row in db.execute(query, (chain, address, topic, limit))]
+        )
+
+    async def known(self, chain: str, uids: Sequence[str]) -> set[str]:
+        """Those of these file names of which a delivery was recorded, by whomever it was announced."""
+        query = "SELECT uid FROM jobs WHERE chain=? AND uid IN (SELECT value FROM json_each(?))"
+        return await self._do(
+            lambda db: {row[0] for row in db.execute(query, (chain, json.dumps(list(uids))))}
+        )
+
     # other clients of the section
 
     async def client(self, chain: str, fresh: str) -> tuple[str, list[str]]:
@@ -384,6 +425,8 @@ _FIELDS = (
     " request_address, many, frame, announced, wanted, due"
 )
 _JOB = f"id, attempts, again, {_FIELDS}"
+_EARLIER = "server, path, id, state, request_address, delivered, published, destination, reason"
+_Earlier = tuple[str, str, int, str, str, float, float, str, str]
 _OPEN = "FROM jobs WHERE chain=? AND request_address=? AND again=? AND state='wanted' AND parked=''"
 
 
@@ -423,6 +466,8 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
         row = _earlier(db, new.chain, key)
     if row is None and _is_forgotten(db, new):
         return Verdict.KNOWN, Job(0, new), None
+    if row is None and new.names:
+        row = _of_other_kind(db, new)
     if row is None:
         number = db.execute(
             f"INSERT INTO jobs (state, {_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -454,6 +499,26 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
         )
         return Verdict.NEW, job, None
     return Verdict.KNOWN if own else Verdict.SOURCE, job, None
+
+
+def _of_other_kind(db: sqlite3.Connection, new: NewJob) -> _Earlier | None:
+    """The delivery of the same file that a server of the other kind has offered: of the old kind, names alone count.
+
+    What a server that numbers tells of a name may be new content; it is what an old one offered if that was just now
+    and no other version was told since.
+    """
+    if not new.server:
+        query = f"SELECT {_EARLIER} FROM jobs WHERE chain=? AND uid=? ORDER BY id DESC LIMIT 1"
+        row: _Earlier | None = db.execute(query, (new.chain, new.uid)).fetchone()
+        return row
+    row = _earlier(db, new.chain, new.names)
+    if row is None or row[0]:
+        return None
+    taken_over = db.execute(
+        "UPDATE jobs SET identity=? WHERE id=? AND abs(announced-?)<=?",
+        (new.identity, row[2], new.announced, MEANWHILE),
+    )
+    return row if taken_over.rowcount else None
 
 
 def _jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:
@@ -508,12 +573,8 @@ def _drop(db: sqlite3.Connection, job: int, source: Source) -> None:
     db.execute("DELETE FROM sources WHERE job=? AND request_address=?", (job, source.request_address))
 
 
-def _earlier(
-    db: sqlite3.Connection, chain: str, key: str
-) -> tuple[str, str, int, str, str, float, float, str, str] | None:
-    row: tuple[str, str, int, str, str, float, float, str, str] | None = db.execute(
-        "SELECT server, path, id, state, request_address, delivered, published, destination, reason"
-        " FROM jobs WHERE chain=? AND identity=?",
-        (chain, key),
+def _earlier(db: sqlite3.Connection, chain: str, key: str) -> _Earlier | None:
+    row: _Earlier | None = db.execute(
+        f"SELECT {_EARLIER} FROM jobs WHERE chain=? AND identity=?", (chain, key)
     ).fetchone()
     return row

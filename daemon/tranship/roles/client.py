@@ -2,8 +2,9 @@
 
     hear -> want (journal) -> request -> verify -> unpack -> acknowledge -> publish
 
-What was missed is asked for again (Hearing). A failed attempt is tried again, new files first, by another server if
-several offer the same (Asking, Arrival). Among several clients of one section, one publishes (Sharing).
+What was missed is asked for again (Hearing; Missed, of old servers). A failed attempt is tried again, new files
+first, by another server if several offer the same (Asking, Arrival). Among several clients of one section, one
+publishes (Sharing).
 """
 
 import asyncio
@@ -18,12 +19,14 @@ from tranship.core.clock import text_of
 from tranship.core.handover import Matter
 from tranship.core.identity import identity
 from tranship.core.journey import Step
+from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.hearing import Hearing
 from tranship.flows.keeping import ForgetJobs, keeping
+from tranship.flows.missed import Missed
 from tranship.flows.obeying import obey
 from tranship.flows.sharing import Sharing
 from tranship.flows.unpacking import Unpacking
@@ -95,7 +98,10 @@ class _Chain:
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._draining = False
         providers = {provider.address: [options.topic_of(provider)] for provider in options.providers}
-        self._hearing = Hearing(name, providers, options.heartbeat_alarm_scale, book, around)
+        self._missed = Missed(name, lambda made: destination_of(made, options.destination)[1], book, around)
+        self._hearing = Hearing(
+            name, providers, options.heartbeat_alarm_scale, book, around, doubts=self._missed
+        )
         self._sharing = Sharing(name, options.lease, book, around)
         unpacking = Unpacking(options.unpack) if options.unpack is not None else None
         self._arrival = Arrival(
@@ -119,6 +125,7 @@ class _Chain:
                 await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
                 tasks.create_task(self._arrival.run(publisher))
                 tasks.create_task(self._asking.run(begin))
+                tasks.create_task(self._missed.run(self, begin))
                 if options.heartbeat:
                     tasks.create_task(self._beat(publisher, options.heartbeat))
                 tasks.create_task(self._make_known(publisher))
@@ -182,6 +189,7 @@ class _Chain:
             now,
             max(now, standing.until),
             announcement.seq,
+            identity([Wanted(announcement.files[0].uid, "")]) if len(announcement.files) == 1 else "",
         )
         return new, reason
 
