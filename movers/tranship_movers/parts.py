@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from tranship_movers.contract import Progress
 from tranship_movers.errors import Permanent, SourceChanged, of_system
@@ -24,6 +24,10 @@ Tell = Callable[[int], None]
 
 class BrokenOff(Exception):
     """Another part failed, or progress raised."""
+
+
+def unheeded(_: object) -> None:
+    """What nobody asked for."""
 
 
 class Heard:
@@ -92,16 +96,30 @@ def spans_of(size: int, step: int) -> list[Span]:
     return [Span(number, start, min(step, size - start)) for number, start in enumerate(starts, 1)]
 
 
-def at_once(act: Callable[[Span], T], spans: Sequence[Span], heard: Heard, threads: int) -> list[T]:
-    """What act gives for each of spans, so many at once. The first failure ends them all."""
+def at_once(
+    act: Callable[[Span], T],
+    spans: Sequence[Span],
+    heard: Heard,
+    threads: int,
+    done: Callable[[Span], None] = unheeded,
+) -> list[T]:
+    """What act gives for each of spans, so many at once. The first failure ends them all.
+
+    done is called here with each of spans, in their order, as soon as it and all before it are there.
+    """
 
     def run(span: Span) -> T:
         heard.go_on()
         with heard.breaking():
             return act(span)
 
-    with ThreadPoolExecutor(min(threads, len(spans)), thread_name_prefix="s3") as pool, heard.breaking():
-        return [job.result() for job in [pool.submit(run, span) for span in spans]]
+    workers = max(1, min(threads, len(spans)))
+    with ThreadPoolExecutor(workers, thread_name_prefix="s3") as pool, heard.breaking():
+        given = []
+        for span, job in [(span, pool.submit(run, span)) for span in spans]:
+            given.append(job.result())
+            done(span)
+        return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +179,20 @@ class Stream(Protocol):
         """At most size bytes; none at the end."""
 
 
-def pour(body: Stream, file: int, start: int, tell: Tell) -> str:
-    """Write what comes out of body into file from start on, give its MD5."""
+Sum = Literal["md5", "none"]
+"""What is computed of bytes on their way."""
+
+
+def pour(body: Stream, file: int, start: int, tell: Tell, kind: Sum = "md5") -> str:
+    """Write what comes out of body into file from start on, give its checksum; "" for none."""
     md5, position = hashlib.md5(usedforsecurity=False), 0
     while piece := body.read(PIECE):
-        md5.update(piece)
+        if kind == "md5":
+            md5.update(piece)
         _write(file, piece, start + position)
         position += len(piece)
         tell(position)
-    return md5.hexdigest()
+    return md5.hexdigest() if kind == "md5" else ""
 
 
 def _write(file: int, piece: bytes, start: int) -> None:
@@ -182,13 +205,34 @@ def _write(file: int, piece: bytes, start: int) -> None:
         raise of_system(error, where="the local file", absent=Permanent) from error
 
 
+class Md5:
+    """The MD5 of what is in an open file, taken span by span, in their order."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._room = memoryview(bytearray(PIECE))
+
+    def take(self, span: Span) -> None:
+        """Go on with the bytes of span, which are in the file."""
+        position, end = span.start, span.start + span.size
+        while position < end and (
+            count := os.preadv(self._file, [self._room[: min(PIECE, end - position)]], position)
+        ):
+            self._md5.update(self._room[:count])
+            position += count
+
+    @property
+    def hex(self) -> str:
+        """The MD5 of what was taken."""
+        return self._md5.hexdigest()
+
+
 def md5_of_file(file: int) -> str:
     """The MD5 of what is in the open file."""
-    md5, position = hashlib.md5(usedforsecurity=False), 0
-    while piece := os.pread(file, PIECE, position):
-        md5.update(piece)
-        position += len(piece)
-    return md5.hexdigest()
+    md5 = Md5(file)
+    md5.take(Span(1, 0, os.fstat(file).st_size))
+    return md5.hex
 
 
 def digest_of_parts(digests: Sequence[str]) -> str:

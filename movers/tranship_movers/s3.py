@@ -52,8 +52,10 @@ from tranship_movers.errors import (
 from tranship_movers.parts import (
     PIECE,
     Heard,
+    Md5,
     Source,
     Span,
+    Sum,
     Tell,
     at_once,
     digest_of_parts,
@@ -63,6 +65,7 @@ from tranship_movers.parts import (
     opened,
     pour,
     spans_of,
+    unheeded,
 )
 from tranship_movers.place import Place
 
@@ -125,7 +128,7 @@ class S3Mover:
             reply, digest = self._try(partial(self._get_at_once, key, file, heard.part()), key, heard)
             if digest is None:
                 digest = self._get_in_parts(key, reply, file, heard)
-            differs = digest and self._digest(reply) not in (None, digest)
+            differs = digest and self._proof(reply) not in (None, digest)
             if differs and not ("-" in str(digest) and self._same_again(key, reply, file)):
                 raise Mangled(OTHER_MD5, where=self._where(key))
         os.utime(target, ns=(_mtime(reply),) * 2)
@@ -297,24 +300,33 @@ class S3Mover:
     # How bytes come from there, or stay there.
 
     def _get_at_once(self, key: str, file: int, tell: Tell) -> tuple[Reply, str | None]:
-        """The place's reply, and the MD5 of the bytes, which are in file; None if they are too many."""
+        """The place's reply, and the MD5 of the bytes in file ("" if none is compared).
+
+        None if they are many, or were put in parts: then they have to come in parts.
+        """
         reply = self._call("get_object", Key=key)
+        theirs = self._proof(reply) or ""
         with closing(reply["Body"]) as body:
-            if reply["ContentLength"] > self._options.part_size:
+            if reply["ContentLength"] > self._options.part_size or "-" in theirs:
                 return reply, None
-            return reply, pour(body, file, 0, tell)
+            return reply, pour(body, file, 0, tell, "md5" if theirs else "none")
 
     def _get_in_parts(self, key: str, reply: Reply, file: int, heard: Heard) -> str | None:
         """Get the object of reply; give what its ETag should be, None if that can't be known."""
-        size, theirs = reply["ContentLength"], self._digest(reply)
-        step = self._step(key, reply) if theirs and "-" in theirs else self._options.part_size
-        act = partial(self._get_part, key, reply["ETag"], file, heard)
-        digests = at_once(act, spans_of(size, step), heard, self._options.max_concurrency)
-        if theirs is None:
-            return None
-        if "-" not in theirs:
-            return md5_of_file(file)
-        return digest_of_parts(digests) if theirs.endswith(f"-{len(digests)}") else None
+        size, theirs, step = reply["ContentLength"], self._proof(reply), self._options.part_size
+        get = partial(self._get_part, key, reply["ETag"], file, heard)
+        if theirs and "-" in theirs:
+            spans = spans_of(size, self._step(key, reply))
+            digests = at_once(partial(get, "md5"), spans, heard, self._options.max_concurrency)
+            return digest_of_parts(digests) if theirs.endswith(f"-{len(digests)}") else None
+        md5 = Md5(file)
+        done = md5.take if theirs else unheeded
+        at_once(partial(get, "none"), spans_of(size, step), heard, self._options.max_concurrency, done)
+        return md5.hex if theirs else None
+
+    def _proof(self, reply: Reply) -> str | None:
+        """What is compared after a download: the MD5 that the ETag of reply is, None if nothing is."""
+        return None if self._options.checksum == "none" else self._digest(reply)
 
     def _same_again(self, key: str, reply: Reply, file: int) -> bool:
         """Whether another reading gives the same bytes. SeaweedFS tells a strange ETag of what it copied."""
@@ -322,8 +334,8 @@ class S3Mover:
         self._get_in_parts(key, reply, file, Heard(unheard))
         return md5_of_file(file) == before
 
-    def _get_part(self, key: str, etag: str, file: int, heard: Heard, span: Span) -> str:
-        """Get one part of the object, give its MD5."""
+    def _get_part(self, key: str, etag: str, file: int, heard: Heard, kind: Sum, span: Span) -> str:
+        """Get one part of the object, give its checksum."""
         tell = heard.part()
 
         def attempt() -> str:
@@ -334,7 +346,7 @@ class S3Mover:
                     raise SourceChanged("was replaced while it was read")
                 if reply["ContentLength"] != span.size:
                     raise Permanent("the server does not give parts of a file; raise `part_size`")
-                return pour(body, file, span.start, tell)
+                return pour(body, file, span.start, tell, kind)
 
         return self._try(attempt, key, heard)
 

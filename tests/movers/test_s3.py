@@ -145,6 +145,13 @@ def test_a_large_object_that_came_in_one_piece_is_compared_too(seaweed: S3, tmp_
     assert (tmp_path / "back").read_bytes() == content
 
 
+def test_a_small_object_that_was_put_in_parts_comes(seaweed: S3, tmp_path: Path) -> None:
+    source = written(tmp_path / "source", 11 * MIB)
+    mover(seaweed, part_size="5 MiB").put(source, "/in-parts.dat")
+    mover(seaweed, part_size="16 MiB").get("/in-parts.dat", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == source.read_bytes()
+
+
 def test_a_transfer_that_is_broken_off_leaves_no_parts(server: S3, tmp_path: Path) -> None:
     class Enough(Exception):
         pass
@@ -619,6 +626,25 @@ def test_bytes_that_changed_on_the_way_are_noticed(place: S3, script: Script, tm
         mover(place).get("/changed.dat", tmp_path / "x")
     mover(place, etag="opaque").get("/changed.dat", tmp_path / "x")
     assert (tmp_path / "x").read_bytes() == b"ours"
+
+
+def test_a_large_object_that_changed_on_the_way_is_noticed(
+    place: S3, script: Script, tmp_path: Path
+) -> None:
+    content = random.randbytes(11 * MIB)
+
+    def says(heard: Heard) -> Said:
+        headers = {"ETag": f'"{hashlib.md5(b"others").hexdigest()}"', **DATED}
+        start, _, end = heard.headers.get("Range", "").removeprefix("bytes=").partition("-")
+        if not end:
+            return Said(200, content, headers)
+        return Said(206, content[int(start) : int(end) + 1], headers)
+
+    script.says = says
+    with pytest.raises(Mangled):
+        mover(place).get("/changed.dat", tmp_path / "x")
+    mover(place, checksum="none").get("/changed.dat", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == content
 
 
 def test_without_an_md5_the_size_is_compared(place: S3, script: Script, tmp_path: Path) -> None:
