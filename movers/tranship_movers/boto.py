@@ -3,10 +3,14 @@
 import hashlib
 import logging
 import re
+import socket
+import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import cache, partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -25,9 +29,9 @@ from botocore.utils import get_environ_proxies
 from pydantic import AliasChoices, BeforeValidator, ByteSize, Field, Secret, SecretStr
 from pydantic import field_validator as checked
 from pydantic import model_validator as all_checked
-from urllib3 import Timeout, connection_from_url
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as PoolTimeout
+from urllib3.util.wait import wait_for_read
 
 from tranship_movers.errors import (
     Busy,
@@ -323,21 +327,14 @@ def shortcut(client: Any, credentials: Any, bucket: str, options: S3Options) -> 
 
 
 class Shortcut:
-    """Puts small objects in half the processor time that botocore takes, with its signature."""
+    """Puts small objects in a third of the processor time that botocore takes, with its signature."""
 
     def __init__(self, client: Any, credentials: Any, url: str, region: str, options: S3Options) -> None:
         self._config, self._credentials, self._region = client.meta.config, credentials, region
-        self._url = url
-        self._path = urlsplit(url).path
-        seconds = options.timeout.total_seconds()
-        verified = {"cert_reqs": "CERT_REQUIRED", "ca_certs": get_cert_path(options.verify)}
-        tls = verified if options.verify else {"cert_reqs": "CERT_NONE"}
-        self._pool = connection_from_url(
-            url,
-            timeout=Timeout(connect=_connect_seconds(options), read=seconds),
-            retries=False,
-            **(tls if url.startswith("https") else {}),
-        )
+        self._url, parts = url, urlsplit(url)
+        self._seconds = options.timeout.total_seconds()
+        self._line = _line_to(parts.scheme, parts.netloc, options)
+        self._path, self._host = parts.path, parts.netloc.removesuffix(f":{self._line.default_port}")
 
     def put(self, body: "Body", described: Reply) -> Reply | None:
         """Put body; None if the place does not just say yes."""
@@ -347,15 +344,66 @@ class Shortcut:
         request = AWSRequest("PUT", self._url + name, headers=headers, data=body.content)
         request.context["client_config"] = self._config
         S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
-        headers = dict(request.headers.items())
-        reply = self._pool.urlopen("PUT", self._path + name, body=body.content, headers=headers)
+        told = {**request.headers, "Host": self._host, "Content-Length": len(body.content)}
+        head = "".join(f"{key}: {value}\r\n" for key, value in told.items())
+        asked = f"PUT {self._path}{name} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body.content
+        if not self._connected():
+            return None
+        with self._cut():
+            return self._answer(asked)
+
+    def close(self) -> None:
+        """End its connection."""
+        self._line.close()
+
+    def _connected(self) -> bool:
+        """Whether there is a connection now; if not, botocore can say why."""
+        sock: socket.socket | None = self._line.sock
+        if sock is not None and not wait_for_read(sock, timeout=0):
+            return True
+        self._line.close()  # the place hung up meanwhile
+        try:
+            self._line.connect()
+        except (OSError, HTTPException):
+            self._line.close()
+            return False
+        self._line.sock.settimeout(self._seconds)
+        return True
+
+    @contextmanager
+    def _cut(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._line.close()
+            if isinstance(error, TimeoutError):
+                raise TimedOut("the line is silent") from error
+            if isinstance(error, OSError | HTTPException):
+                raise Unreachable("the line was cut") from error
+            raise
+
+    def _answer(self, asked: bytes) -> Reply | None:
+        """What the place says; head and body go to it at one stroke."""
+        self._line.sock.sendall(asked)
+        with closing(HTTPResponse(self._line.sock, method="PUT")) as reply:
+            reply.begin()
+            reply.read()
+        if reply.will_close:
+            self._line.close()
         encryption = reply.headers.get("x-amz-server-side-encryption", "")
         told = {"ETag": reply.headers.get("ETag", ""), "ServerSideEncryption": encryption}
         return told if reply.status == 200 else None
 
-    def close(self) -> None:
-        """End its connection."""
-        self._pool.close()
+
+def _line_to(scheme: str, host: str, options: S3Options) -> HTTPConnection:
+    seconds = _connect_seconds(options)
+    if scheme != "https":
+        return HTTPConnection(host, timeout=seconds)
+    context = ssl.create_default_context(cafile=get_cert_path(options.verify) if options.verify else None)
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return HTTPSConnection(host, timeout=seconds, context=context)
 
 
 def _impatient(seconds: float, *, model: Any, context: dict[str, Any], **_: Any) -> None:

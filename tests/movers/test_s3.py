@@ -628,9 +628,7 @@ def test_bytes_that_changed_on_the_way_are_noticed(place: S3, script: Script, tm
     assert (tmp_path / "x").read_bytes() == b"ours"
 
 
-def test_a_large_object_that_changed_on_the_way_is_noticed(
-    place: S3, script: Script, tmp_path: Path
-) -> None:
+def test_a_large_object_that_changed_on_the_way_is_noticed(place: S3, script: Script, tmp_path: Path) -> None:
     content = random.randbytes(11 * MIB)
 
     def says(heard: Heard) -> Said:
