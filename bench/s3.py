@@ -132,11 +132,15 @@ class Bench:
         target = self.folder / "returned"
         target.mkdir(exist_ok=True)
 
-        def get() -> None:
-            with closing(self._connect()) as mover:
+        def get(**told: str) -> None:
+            with closing(self._connect(**told)) as mover:
                 mover.get(f"/back/{source.name}", target / source.name)
 
-        return {OURS: get, "rclone": lambda: self._rclone(f":s3:archive/back/{source.name}", str(target))}
+        return {
+            OURS: get,
+            f"{OURS}, checksum: none": lambda: get(checksum="none"),
+            "rclone": lambda: self._rclone(f":s3:archive/back/{source.name}", str(target)),
+        }
 
     def smalls(self) -> dict[str, Callable[[], None]]:
         """Ways to put many small files."""
@@ -160,9 +164,9 @@ class Bench:
         pstats.Stats(profiler).sort_stats("cumulative").print_stats(45)
         pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
 
-    def _connect(self) -> S3Mover:
+    def _connect(self, **more: str) -> S3Mover:
         told = {"endpoint_url": self.server.url, "key": KEY, "secret": SECRET}
-        return S3Mover(Place.parse(f"s3://{BUCKET}/"), options_of(S3Options, told))
+        return S3Mover(Place.parse(f"s3://{BUCKET}/"), options_of(S3Options, told | more))
 
     def _uploads(self, sources: Sequence[Path], folder: str, connections: int) -> None:
         def work(share: Sequence[Path]) -> None:
