@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 import ssl
+import weakref
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -334,6 +335,7 @@ class Shortcut:
         self._url, parts = url, urlsplit(url)
         self._seconds = options.timeout.total_seconds()
         self._line = _line_to(parts.scheme, parts.netloc, options)
+        weakref.finalize(self, self._line.close)  # as urllib3 does for the rest, if nobody closes the mover
         self._path, self._host = parts.path, parts.netloc.removesuffix(f":{self._line.default_port}")
 
     def put(self, body: "Body", described: Reply) -> Reply | None:
