@@ -32,7 +32,9 @@ class Report:
     repeated: int = 0
     """Messages that were published again with the same id, by whomever …"""
     by_both: int = 0
-    """… and how many of these by another client."""
+    """… and how many of these by another client …"""
+    repeats_by_both: list[str] = field(default_factory=list)
+    """… and which."""
     undone: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -78,7 +80,9 @@ def judge(world: World, dropped: Dropped, ears: Ears, report: Report) -> None:
             report.unpublished.append(f"{name}: version {last.version} was never published")
     for (name, version), said in ears.heard.items():
         report.repeated += len(said) - 1
-        report.by_both += len({s.client for s in said}) - 1
+        if len({s.client for s in said}) > 1:
+            report.by_both += len({s.client for s in said}) - 1
+            report.repeats_by_both.append(f"{name}: version {version} as {_told(said)}")
         if len({s.id for s in said}) > 1:
             report.twice.append(f"{name}: version {version} as {_told(said)}")
     report.by = dict(Counter(said.client for said in ears.said))
