@@ -9,10 +9,8 @@ SPARE = Claimant("s", frozenset({"p", ""}), 10.0)
 OTHER = Claimant("o", lease=10.0)
 
 
-def right(
-    leases: Leases, claimant: Claimant, now: float, *tellers: Teller, moved: float | None = None
-) -> Right:
-    return leases.rule([FILE], claimant, tellers, now, moved).right
+def right(leases: Leases, claimant: Claimant, now: float, *tellers: Teller, moved: bool = False) -> Right:
+    return leases.rule([FILE], claimant, tellers, now, moved=moved).right
 
 
 def test_between_primary_and_spare_who_is_served_first_has_the_lease_until_it_is_over() -> None:
@@ -46,10 +44,26 @@ def test_what_one_has_published_the_other_does_not_for_ever() -> None:
 
 
 def test_soon_after_a_start_a_spare_waits_for_who_may_have_been_served_before() -> None:
-    assert right(Leases(100.0), SPARE, 103.0, moved=99.0) is Right.ANOTHER
-    assert right(Leases(100.0), SPARE, 111.0, moved=99.0) is Right.YOURS
-    assert right(Leases(100.0), SPARE, 103.0, moved=101.0) is Right.YOURS
-    assert right(Leases(100.0), PRIMARY, 103.0, moved=99.0) is Right.YOURS
+    assert right(Leases(100.0), SPARE, 103.0, moved=True) is Right.ANOTHER
+    assert right(Leases(100.0), SPARE, 111.0, moved=True) is Right.YOURS
+    assert right(Leases(100.0), SPARE, 103.0) is Right.YOURS
+    assert right(Leases(100.0), PRIMARY, 103.0, moved=True) is Right.YOURS
+
+
+def test_soon_after_a_start_a_primary_waits_for_a_spare_that_it_never_heard() -> None:
+    leases = Leases(0.0)
+    assert leases.meet(SPARE.spare_of) == {"p", ""}
+    assert leases.meet(SPARE.spare_of) == set()
+    after = Leases(100.0, {"p", ""})
+    assert right(after, PRIMARY, 103.0, moved=True) is Right.ANOTHER
+    assert [right(after, other, 103.0, moved=True) for other in (OTHER, Claimant())] == [Right.YOURS] * 2
+    assert right(after, PRIMARY, 111.0, moved=True) is Right.YOURS
+
+
+def test_soon_after_a_start_who_was_served_in_this_life_has_its_lease() -> None:
+    leases = Leases(100.0)
+    assert right(leases, SPARE, 102.0) is Right.YOURS
+    assert right(leases, SPARE, 103.0, moved=True) is Right.YOURS
 
 
 def test_leases_that_are_over_are_forgotten() -> None:

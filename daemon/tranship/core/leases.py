@@ -2,7 +2,7 @@
 
 A spare says whose spare it is. Between it and those, the first that is served holds the lease; whoever asks meanwhile
 is told to wait; when the lease is over and nothing was published, the next one that asks gets it. Clients that have
-nothing to do with each other don't hinder each other. No clock: times are handed in, in seconds since the epoch.
+nothing to do with each other don't hinder each other. No clock: times are handed in, in seconds, monotonic.
 """
 
 from collections import OrderedDict, deque
@@ -59,6 +59,7 @@ class Ruling:
 
 
 _REMEMBERED = 20_000
+_PRIMARIES = 1000
 
 _YOURS = Ruling(Right.YOURS)
 
@@ -66,9 +67,10 @@ _YOURS = Ruling(Right.YOURS)
 class Leases:
     """The leases of one chain. They are forgotten with the process; who is asked soon after a start is careful."""
 
-    def __init__(self, begun: float) -> None:
-        """No lease yet; the process began at `begun`."""
+    def __init__(self, begun: float, primaries: Iterable[str] = ()) -> None:
+        """No lease yet; the process began at `begun`; primaries: clients that have a spare, as former lives knew."""
         self._begun = begun
+        self._primaries = set(primaries)
         self._told: OrderedDict[Version, list[Teller]] = OrderedDict()
         self._held: dict[Version, list[tuple[Claimant, float]]] = {}
         self._ends: deque[tuple[float, Version]] = deque()
@@ -79,11 +81,12 @@ class Leases:
         claimant: Claimant,
         tellers: Sequence[Teller],
         now: float,
-        moved: float | None = None,
+        *,
+        moved: bool = False,
     ) -> Ruling:
         """Who may publish versions (of one request), which tellers have published; if it is claimant, it has the lease.
 
-        moved: when they were moved, if that was before they were asked for now.
+        moved: whether one of them had been moved, wherever to, before they were asked for now.
         """
         self._expire(now)
         for teller in (*tellers, *(t for version in versions for t in self._told.get(version, ()))):
@@ -94,11 +97,17 @@ class Leases:
                 if until > now and claimant.rivals(other.client, other.spare_of):
                     return Ruling(Right.ANOTHER, other.client, until - now)
         unknown = self._begun + claimant.lease - now
-        if claimant.spare_of and moved is not None and moved < self._begun and 0 < unknown <= claimant.lease:
+        if moved and unknown > 0 and self._has_rival(claimant) and not self._holds(versions, claimant, now):
             return Ruling(Right.ANOTHER, "", unknown)  # who was served in the former life may hold it still
         for version in versions:
             self._grant(version, claimant, now + claimant.lease)
         return _YOURS
+
+    def meet(self, clients: Iterable[str]) -> set[str]:
+        """Note clients of which a spare says that it is theirs; returns those that were not known (1000 at most)."""
+        unknown = set(clients) - self._primaries if len(self._primaries) < _PRIMARIES else set()
+        self._primaries |= unknown
+        return unknown
 
     def told(self, version: Version, teller: Teller) -> None:
         """Note that version was published (the last 20 000 are remembered)."""
@@ -106,6 +115,14 @@ class Leases:
         self._told[version] = [*others, teller]
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
+
+    def _has_rival(self, claimant: Claimant) -> bool:
+        """Whether it knows to yield, and may have to."""
+        return bool(claimant.client and (claimant.spare_of or claimant.client in self._primaries))
+
+    def _holds(self, versions: Sequence[Version], claimant: Claimant, now: float) -> bool:
+        held = (self._held.get(version, ()) for version in versions)
+        return all(any(o.client == claimant.client and until > now for o, until in each) for each in held)
 
     def _grant(self, version: Version, claimant: Claimant, until: float) -> None:
         others = [(o, u) for o, u in self._held.get(version, ()) if o.client != claimant.client]

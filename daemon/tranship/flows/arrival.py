@@ -173,7 +173,7 @@ class Arrival:
             finished.left.append((asked, standing))
             return False
         if ruling is not None:
-            self._sharing.published(asked.offer.request_address, asked.announcement)
+            self._sharing.published(asked.job.id, asked.offer.request_address, asked.announcement)
         return True
 
     async def _unpack(self, asked: Asked) -> Mapping[str, tuple[str, ...]]:
@@ -195,12 +195,13 @@ class Arrival:
     def _done(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Done:
         asked = arrived.asked
         told = acknowledgement(asked.announcement, self._sharing.client)
+        judge = asked.offer.request_address if arrived.ruling is not None else ""
         if asked.whole is not None:
-            return Done(asked.job, asked.whole.outgoing, asked.at, str(asked.place), (told,))
+            return Done(asked.job, asked.whole.outgoing, asked.at, str(asked.place), (told,), judge)
         outgoing = self._outgoing(arrived, unpacked)
         if unpacked and len(outgoing.encode()) > MAX_MESSAGE:
             raise Hostile(f"{next(iter(unpacked))}: so many files that no message can name them all")
-        return Done(asked.job, outgoing, asked.at, str(asked.place), (told,))
+        return Done(asked.job, outgoing, asked.at, str(asked.place), (told,), judge)
 
     def _outgoing(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Message:
         asked, told = arrived.asked, arrived.reply

@@ -481,7 +481,7 @@ class Asking:
                 if offer.request_address != asked.offer.request_address:
                     self.acknowledge(offer, asked.job.new.destination)
                     if offer.many:
-                        self._sharing.published(offer.request_address, decode_whole(offer.frame))
+                        self._sharing.published(job, offer.request_address, decode_whole(offer.frame))
 
     async def _ask_still(self, asked: Asked, whole: Whole, told: Reply) -> None:
         """Who may publish what is whole was not answered: ask again for a while, then publish it all the same."""

@@ -29,6 +29,7 @@ class Done:
     began     when the successful attempt began (seconds since the epoch)
     to        where it lies now, without credentials
     before    messages that are published before outgoing, once, and before those of all that are done with it
+    judge     the request address of the server that is to be told when it is published ("": none)
     """
 
     job: Job
@@ -36,6 +37,7 @@ class Done:
     began: float
     to: str
     before: tuple[Message, ...] = ()
+    judge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class Outcomes:
         reached(Point.VERIFIED)
         now = self._around.clock.now()
         await self._book.delivered(
-            [Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now) for d in done]
+            [
+                Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now, d.judge)
+                for d in done
+            ]
         )
         reached(Point.DELIVERED)
         done = sift(done)

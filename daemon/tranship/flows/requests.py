@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Protocol
 
 from tranship.core.clock import text_of
@@ -150,7 +151,7 @@ class Requests:
         self._bring = bring
         self.threads = Threads(f"{chain} move", MOVERS)
         self._replay = Replay(terms.topic, book)
-        self._leases = Leases(terms.begun)
+        self._leases: Leases
         self._refused: Counter[tuple[str, str]] = Counter()
         self._flights: dict[tuple[Version, str], _Flight] = {}
         self._open: dict[int, _Open] = {}
@@ -165,6 +166,8 @@ class Requests:
         self._answerer = answerer
         self._flights.clear()
         self._open.clear()
+        rivals = self._book.rivals
+        self._leases = Leases(self._around.clock.monotonic(), await rivals.primaries(self._chain))
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 tasks = self._tasks
@@ -228,17 +231,26 @@ class Requests:
             if order.again
             for move in order.moves
         ]
-        if again:
-            await self._book.forget(again)
         wanted = [(self._chain, move.version, move.clean) for order in orders for move in order.moves]
-        done, tellers = await asyncio.gather(
+        past, _, done, _ = await asyncio.gather(  # in this order
+            self._book.rivals.past(self._chain, [version for _, version, _ in wanted]),
+            self._book.forget(again),
             self._book.begin(wanted, self._around.clock.now()),
-            self._book.tellers(self._chain, [move.version for order in orders for move in order.moves]),
+            self._meet(orders),
         )
         reached(Point.GRANTED)
+        before = iter(past)
         for order in orders:
-            order.tellers = [teller for move in order.moves for teller in tellers.get(move.version.path, ())]
+            of_order = list(islice(before, len(order.moves)))
+            order.tellers = [teller for each in of_order for teller in each.tellers]
+            order.moved = any(each.moved for each in of_order)
             self._take_off(order, done)
+
+    async def _meet(self, orders: Sequence[Order]) -> None:
+        """Write down whose spares they come from: after a restart those may not ask before their spares tell."""
+        claimants = (claimant_of(order.question.message) for order in orders)
+        if unknown := self._leases.meet(client for each in claimants for client in each.spare_of):
+            await self._book.rivals.meet(self._chain, unknown)
 
     def _put_off(self, order: Order) -> bool:
         """Whether order is sent away for now, because too much waits already."""
@@ -252,7 +264,6 @@ class Requests:
 
     def _take_off(self, order: Order, done: Mapping[tuple[str, str], Transfer]) -> None:
         open_ = _Open(order, 0)
-        moved_at = 0.0
         for move in order.moves:
             key = move.version, move.clean
             flight = self._flights.get(key)
@@ -260,7 +271,6 @@ class Requests:
             if flight is None and told is not None:
                 moved = f"moved before, at {text_of(told.at)}"
                 self._tell(Step.SKIPPED, move.version, to=move.clean, reason=moved)
-                moved_at = max(moved_at, told.at)
                 continue
             open_.left += 1
             if flight is None:
@@ -273,7 +283,7 @@ class Requests:
         if open_.left:
             self._open[id(order)] = open_
         else:
-            self._grant_lease(order, moved_at)
+            self._grant_lease(order)
 
     async def _bring_in(self, flight: _Flight, bring: Bring) -> None:
         """Have the source here before it is moved on."""
@@ -335,11 +345,12 @@ class Requests:
         else:
             self._grant_lease(order)
 
-    def _grant_lease(self, order: Order, moved: float | None = None) -> None:
-        """Answer a request that is fulfilled (or was, at the time moved), and say who may publish it."""
+    def _grant_lease(self, order: Order) -> None:
+        """Answer a request that is fulfilled, and say who may publish it."""
         claimant, answer = claimant_of(order.question.message), granted(order)
         versions = [replace(move.version, checksum="") for move in order.moves]
-        ruling = self._leases.rule(versions, claimant, order.tellers, self._around.clock.now(), moved)
+        now = self._around.clock.monotonic()
+        ruling = self._leases.rule(versions, claimant, order.tellers, now, moved=order.moved)
         self._answerer.answer(order.question, ruled(answer, ruling) if claimant.client else answer)
 
     async def _published(self, questions: list[Question]) -> None:
@@ -349,7 +360,7 @@ class Requests:
             claimant, versions = claimant_of(question.message), published_versions(question.message)
             teller = Teller(claimant.client, claimant.spare_of, now)
             if claimant.client:
-                await self._book.told_by(self._chain, versions, teller)
+                await self._book.rivals.told_by(self._chain, versions, teller)
                 for version in versions:
                     self._leases.told(version, teller)
             self._answerer.answer(question, reply(question.message, "published", {"files": len(versions)}))

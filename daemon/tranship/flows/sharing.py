@@ -5,9 +5,10 @@ What was published is told to the servers, so that nobody publishes it again, ev
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -65,7 +66,7 @@ class Turns(Protocol):
     async def leave(self, job: Job, standing: Standing) -> None:
         """Write down that job is another client's, for now or for good."""
 
-    def published(self, address: str, announcement: Message) -> None:
+    def published(self, job: int, address: str, announcement: Message) -> None:
         """Have the server at address, which announced it, know that this was published."""
 
 
@@ -95,7 +96,7 @@ class Alone:
     async def leave(self, job: Job, standing: Standing) -> None:
         """Never happens."""
 
-    def published(self, address: str, announcement: Message) -> None:
+    def published(self, job: int, address: str, announcement: Message) -> None:
         """There is nothing to tell."""
 
 
@@ -114,7 +115,7 @@ class Sharing:
         self._handover = Handover()
         self._claimant = Claimant(uuid.uuid4().hex[:12], frozenset(), self._half)
         self._alike: OrderedDict[str, Matter] = OrderedDict()
-        self._told: Waiting[tuple[str, Message]] = Waiting()
+        self._told: Waiting[tuple[int, str, Message]] = Waiting()
 
     async def begin(self) -> None:
         """Learn from the journal who this client is, and whom it has heard."""
@@ -122,21 +123,18 @@ class Sharing:
         self._claimant = Claimant(client, frozenset(peers), self._half)
 
     async def run(self, inquire: Inquire, ticket: Callable[[str], str]) -> None:
-        """Tell servers what was published, as soon as its messages have left for certain."""
-        while True:
-            batch = await self._told.take(10_000, 10_000)
-            await asyncio.sleep(HANDED_OVER)
-            reached(Point.SAID)
-            by_server: dict[tuple[str, str], list[Wanted]] = {}
-            for address, message in batch:
-                announcement = announcement_of(message)
-                if announcement is not None:
-                    by_server.setdefault((address, message.subject), []).extend(announcement.files)
-            async with asyncio.TaskGroup() as tasks:
-                for (address, topic), files in by_server.items():
-                    for start in range(0, len(files), AT_ONCE):
-                        page = files[start : start + AT_ONCE]
-                        tasks.create_task(self._tell_server(inquire, ticket, address, topic, page))
+        """Tell servers what was published, as soon as its messages have left for certain; first what is left over."""
+        async with asyncio.TaskGroup() as tasks:
+            untold = await self._book.untold(self._chain)
+            batch = [(job, address, decode_whole(frame)) for job, address, frame in untold]
+            while True:
+                for address, told in _by_server(batch).items():
+                    for start in range(0, len(told), AT_ONCE):
+                        page = told[start : start + AT_ONCE]
+                        tasks.create_task(self._tell_server(inquire, ticket, *address, page))
+                batch = await self._told.take(10_000, 10_000)
+                await asyncio.sleep(HANDED_OVER)
+                reached(Point.SAID)
 
     @property
     def client(self) -> str:
@@ -237,9 +235,9 @@ class Sharing:
 
     # what this client has published
 
-    def published(self, address: str, announcement: Message) -> None:
+    def published(self, job: int, address: str, announcement: Message) -> None:
         """Have the server at address, which announced it, know that this was published."""
-        self._told.put([(address, announcement)])
+        self._told.put([(job, address, announcement)])
 
     async def _tell_server(
         self,
@@ -247,12 +245,21 @@ class Sharing:
         ticket: Callable[[str], str],
         address: str,
         topic: str,
-        files: Sequence[Wanted],
+        told: Sequence[tuple[int, Wanted]],
     ) -> None:
+        """Until it answers, be it `unknown`, as it does not judge: what its life was told is lost if that ends."""
+        files = [file for _, file in told]
+        patience = _TELL_AGAIN
         for _ in range(_TELL_TIMES):
-            if await inquire(published_request(topic, ticket("published"), self._claimant, files), address):
-                return  # even if that was `unknown`: it does not judge
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    if await inquire(
+                        published_request(topic, ticket("published"), self._claimant, files), address
+                    ):
+                        await self._book.told([(job, address) for job, _ in told])
+                        return
             await asyncio.sleep(_TELL_AGAIN)
+            patience *= 2
 
     # who says what
 
@@ -291,3 +298,16 @@ class Sharing:
 
     def _count(self, part: str) -> None:
         self._around.health.progress(f"{self._chain} {part}", self._around.clock.monotonic())
+
+
+def _by_server(
+    batch: Iterable[tuple[int, str, Message]],
+) -> Mapping[tuple[str, str], list[tuple[int, Wanted]]]:
+    """What is to be told, by request address and topic."""
+    found: dict[tuple[str, str], list[tuple[int, Wanted]]] = {}
+    for job, address, message in batch:
+        announcement = announcement_of(message)
+        if announcement is not None:
+            files = [(job, file) for file in announcement.files]
+            found.setdefault((address, message.subject), []).extend(files)
+    return found

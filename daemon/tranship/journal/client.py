@@ -54,6 +54,10 @@ CREATE TABLE peers (
 """,
         "CREATE INDEX jobs_unnumbered ON jobs (chain, id) WHERE server=''",
         "CREATE INDEX jobs_uid ON jobs (chain, uid)",
+        """
+CREATE TABLE untold (
+    job INTEGER NOT NULL, request_address TEXT NOT NULL, PRIMARY KEY (job, request_address)) WITHOUT ROWID
+""",
     ),
 )
 
@@ -129,12 +133,16 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A delivery that is verified; outgoing is the message that is to be published."""
+    """A delivery that is verified; outgoing is the message that is to be published.
+
+    judge: the request address of the server that is then to be told; "": none is.
+    """
 
     job: int
     outgoing: bytes
     requested: float
     delivered: float
+    judge: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,19 +264,39 @@ class ClientBook:
 
     async def delivered(self, delivered: Sequence[Delivered]) -> None:
         """Record verified deliveries, before they are published."""
-        rows = [(d.outgoing, d.requested, d.delivered, d.job) for d in delivered]
-        await self._do(
-            many(
+
+        def act(db: sqlite3.Connection) -> None:
+            db.executemany(
                 "UPDATE jobs SET state='delivered', reason='', parked='', outgoing=?, requested=?, delivered=?"
                 " WHERE id=?",
-                rows,
+                [(d.outgoing, d.requested, d.delivered, d.job) for d in delivered],
             )
-        )
+            db.executemany(_TO_TELL, [(d.job, d.judge) for d in delivered if d.judge])
+
+        await self._do(act)
 
     async def published(self, published: Sequence[tuple[int, float]]) -> None:
         """Record when the messages of jobs were published: (job, seconds since the epoch)."""
         rows = [(at, job) for job, at in published]
         await self._do(many("UPDATE jobs SET state='done', outgoing=NULL, published=? WHERE id=?", rows))
+
+    async def to_tell(self, published: Sequence[tuple[int, str]]) -> None:
+        """Record that servers are still to be told of what was published: (job, request address)."""
+        await self._do(many(_TO_TELL, published))
+
+    async def told(self, published: Sequence[tuple[int, str]]) -> None:
+        """Record that servers were told."""
+        await self._do(many("DELETE FROM untold WHERE job=? AND request_address=?", published))
+
+    async def untold(self, chain: str) -> list[tuple[int, str, bytes]]:
+        """What was published, and a server is still to be told: (job, request address, announcement)."""
+        query = (
+            "SELECT id, untold.request_address, coalesce(sources.frame, jobs.frame)"
+            " FROM untold JOIN jobs ON jobs.id=untold.job LEFT JOIN sources"
+            " ON sources.job=untold.job AND sources.request_address=untold.request_address"
+            " WHERE chain=? AND state='done' AND reason=''"
+        )
+        return await self._do(lambda db: db.execute(query, (chain,)).fetchall())
 
     async def failed(self, retries: Sequence[Retry]) -> None:
         """Record attempts that failed."""
@@ -519,6 +547,9 @@ def _of_other_kind(db: sqlite3.Connection, new: NewJob) -> _Earlier | None:
         (new.identity, row[2], new.announced, MEANWHILE),
     )
     return row if taken_over.rowcount else None
+
+
+_TO_TELL = "INSERT OR IGNORE INTO untold VALUES (?,?)"
 
 
 def _jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:

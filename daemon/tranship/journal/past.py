@@ -146,6 +146,7 @@ class PastJobs:
             numbers = [(row[0],) for row in gone]
             db.executemany("DELETE FROM jobs WHERE id=?", numbers)
             db.executemany("DELETE FROM sources WHERE job=?", numbers)
+            db.executemany("DELETE FROM untold WHERE job=?", numbers)
             if gone:
                 db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten', ?)", (repr(before),))
             db.execute("DELETE FROM orders WHERE at<? AND heard=1", (before,))

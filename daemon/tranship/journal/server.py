@@ -1,15 +1,14 @@
 """The server's records: what was announced, what was moved where, what is to be deleted."""
 
-import json
 import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tranship.core.leases import Teller
 from tranship.core.values import Version
 from tranship.journal.engine import Journal, Schema, many
 from tranship.journal.past import PastAnnouncements
+from tranship.journal.rivals import RivalBook
 
 SCHEMA = Schema(
     "server",
@@ -46,6 +45,7 @@ CREATE TABLE published (
     chain TEXT NOT NULL, path TEXT NOT NULL, client TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     spare_of TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (chain, path, client)) WITHOUT ROWID
 """,
+        "CREATE TABLE primaries (chain TEXT NOT NULL, client TEXT NOT NULL, PRIMARY KEY (chain, client)) WITHOUT ROWID",
     ),
     (
         Schema(
@@ -141,6 +141,7 @@ class ServerBook:
         """Keep these records in journal."""
         self._do = journal.do
         self.past = PastAnnouncements(journal)
+        self.rivals = RivalBook(journal)
         self._trouble = journal.trouble
 
     @property
@@ -324,33 +325,6 @@ class ServerBook:
             _owe(db, deletions)
 
         await self._do(act)
-
-    async def tellers(self, chain: str, versions: Sequence[Version]) -> dict[str, list[Teller]]:
-        """By path, which clients have published versions of chain (the checksum is not looked at)."""
-
-        def act(db: sqlite3.Connection) -> dict[str, list[Teller]]:
-            found: dict[str, list[Teller]] = {}
-            for version in versions:
-                for client, spare_of, at in db.execute(
-                    "SELECT client, spare_of, at FROM published WHERE chain=? AND path=? AND size=? AND mtime_ns=?",
-                    (chain, version.path, version.size, version.mtime_ns),
-                ):
-                    teller = Teller(client, frozenset(json.loads(spare_of)), at)
-                    found.setdefault(version.path, []).append(teller)
-            return found
-
-        return await self._do(act)
-
-    async def told_by(self, chain: str, versions: Sequence[Version], teller: Teller) -> None:
-        """Record that teller has published versions, as far as chain has announced them."""
-        spare_of = json.dumps(sorted(teller.spare_of))
-        await self._do(
-            many(
-                "INSERT OR REPLACE INTO published SELECT chain, path, ?, size, mtime_ns, ?, ? FROM announcements"
-                " WHERE chain=? AND path=? AND size=? AND mtime_ns=? LIMIT 1",
-                [(teller.client, spare_of, teller.at, chain, v.path, v.size, v.mtime_ns) for v in versions],
-            )
-        )
 
     async def unfinished(self) -> list[Transfer]:
         """The transfers that a crash broke off."""

@@ -145,13 +145,14 @@ class Move:
 class Order:
     """A request that is granted: everything that it wants moved. `again`: even what was delivered before.
 
-    tellers: who has published what it wants, as of when it was granted.
+    tellers: who has published what it wants, as of when it was granted; moved: whether some of it had been moved.
     """
 
     question: Question
     moves: list[Move]
     again: bool = False
     tellers: Sequence[Teller] = ()
+    moved: bool = False
     faults: list[Fault] = field(default_factory=list)
 
 
