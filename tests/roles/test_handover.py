@@ -1,6 +1,8 @@
 """A spare beside a primary that says what it does, and falls silent anywhere."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -184,3 +186,43 @@ def test_a_primary_that_was_frozen_after_its_transfer_asks_again_before_it_publi
             assert len(site.published) == 1
 
     asyncio.run(main())
+
+
+def test_what_a_server_died_without_being_told_is_not_published_by_a_primary_that_never_hears(
+    tmp_path: Path,
+) -> None:
+    """Neither server nor spare lives when the primary comes back; what the spare has published it tells later."""
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            both = ["127.0.0.1:100", PRIMARY]
+            spare = await site.client(2, lease="60 s", processing_delay="0.3 s", providers=both)
+            primary = await site.client(1, lease="60 s")
+            site.drop("met.dat")
+            await until(lambda: spare.story.of(Step.SKIPPED), "the spare has met its primary")
+            await primary.kill()
+            site.drop("a.dat")
+            await until(lambda: len(site.published) == 2, "the spare has published")
+            await server.kill()
+            done = "SELECT 1 FROM jobs WHERE uid='a.dat' AND state='done'"
+            await until(lambda: _rows(site, "client2", done), "the spare has nothing to publish again")
+            await spare.kill()
+            told = "SELECT 1 FROM published WHERE path LIKE '%/a.dat'"
+            assert not _rows(site, "server1", told)
+
+            await site.server()
+            primary = await site.client(1, lease="60 s")
+            waits = "SELECT 1 FROM jobs WHERE uid='a.dat' AND due > wanted + 10"
+            await until(lambda: _rows(site, "client1", waits), "the primary is told to wait")
+            await site.client(2, lease="60 s", processing_delay="0.3 s", providers=both)
+            await until(lambda: _rows(site, "server1", told), "the server is told")
+            await until(lambda: not _rows(site, "client2", "SELECT 1 FROM untold"), "which the spare notes")
+            assert len(site.published) == 2
+
+    asyncio.run(main())
+
+
+def _rows(site: Rig, journal: str, query: str) -> list[Any]:
+    with contextlib.closing(sqlite3.connect(site.folder / f"{journal}.journal")) as db:
+        return db.execute(query).fetchall()
