@@ -300,3 +300,23 @@ def test_a_changed_chain_finishes_what_is_under_way(tmp_path: Path) -> None:
             assert [part.name for part in server.health.report(0).parts if part.waiting] == []
 
     asyncio.run(main())
+
+
+def test_a_clock_that_is_put_forward_ends_no_lease(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            path = site.drop("a.dat")
+            await until(lambda: server.story.of(Step.ANNOUNCED), "announced")
+            rights = []
+            for client, spare_of in (("p", []), ("s", ["p"])):
+                facts = {"client": client, "spare_of": spare_of, "lease": 60.0}
+                place = f"file://{site.outgoing}/"
+                push = request("push", client, uri=str(path), destination=place, tranship=facts)
+                [answer] = await asked(site, push)
+                assert answer is not None
+                rights.append(answer.data["tranship"]["ruling"]["right"])
+                server.clock.shift += 3600.0
+            assert rights == ["yours", "another"]
+
+    asyncio.run(main())
