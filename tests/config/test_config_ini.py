@@ -620,17 +620,6 @@ def test_told(tmp_path, text, lines):
     assert told(tmp_path, text) == lines
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("[a]\norigin = /x\ndestinations = file:///y\n", "move"),
-    ],
-)
-def test_files_of_the_rest_of_the_family(tmp_path, text, kind):
-    (line,) = told(tmp_path, text)
-    assert line == f":1: is a file of Trollmoves' {kind}, which is not done yet; keep Trollmoves for it"
-
-
 def test_a_file_for_another_role(tmp_path):
     assert told(tmp_path, CLIENT, role="server") == [
         ":1: this file is for a client, not for a server; start `tranship client` with it"

@@ -17,6 +17,7 @@ from tranship.config.dispatcher import DispatcherConfig
 from tranship.config.fetch import FetchConfig
 from tranship.config.load import Loaded, Overrides, load
 from tranship.config.mirror import MirrorConfig
+from tranship.config.move import MoveConfig
 from tranship.config.server import ServerConfig, Watch
 from tranship.core.clock import SystemClock
 from tranship.core.health import Health
@@ -37,6 +38,7 @@ from tranship.roles import client as client_role
 from tranship.roles import dispatcher as dispatcher_role
 from tranship.roles import fetch as fetch_role
 from tranship.roles import mirror as mirror_role
+from tranship.roles import move as move_role
 from tranship.roles import server as server_role
 from tranship.run.log import STORY, Lines, set_up
 from tranship.run.metrics import registry, served
@@ -51,7 +53,7 @@ log = logging.getLogger("tranship")
 CLOSING = 3.0
 """Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
 
-C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig, DispatcherConfig, FetchConfig)
+C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig, DispatcherConfig, FetchConfig, MoveConfig)
 
 File = Annotated[
     Path, typer.Argument(help="The configuration: YAML, or an INI file of Trollmoves.", show_default=False)
@@ -216,6 +218,39 @@ def fetch(
     _run(
         "fetch",
         lambda: load(file, "fetch", overrides=overrides),
+        file,
+        CLIENT_SCHEMA,
+        make,
+        log_config,
+        verbose,
+        metrics,
+    )
+
+
+def move(
+    file: File,
+    port: PublishPort = None,
+    watchdog: Annotated[
+        bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")
+    ] = False,
+    log_config: LogConfig = None,
+    log_file: LogFile = None,
+    verbose: Verbose = False,
+    metrics: Metrics = None,
+    chain_check_interval: OfTheOld = None,
+    max_notifier_restarts: OfTheOld = None,
+) -> None:
+    """Watch directories, move what appears to one place or several, without a client."""
+    del chain_check_interval, max_notifier_restarts
+    log_into(log_file)
+    overrides = Overrides(publish_port=port, watch=Watch.POLL if watchdog else None)
+
+    def make(config: MoveConfig, journal: Journal, around: Surroundings) -> Role[MoveConfig]:
+        return move_role.move(config, ClientBook(journal), around)
+
+    _run(
+        "move",
+        lambda: load(file, "move", overrides=overrides),
         file,
         CLIENT_SCHEMA,
         make,

@@ -86,6 +86,17 @@ def mirror_tree(sections: list[Section], report: Report, port: int | None) -> Tr
     return building.tree
 
 
+def move_tree(sections: list[Section], report: Report, port: int | None) -> Tree:
+    """A file of move_it; port is the one to publish on, from the command line (None: nobody is told)."""
+    building = _Building(report, {"role": "move"} | ({} if port is None else {"publish": _open_socket(port)}))
+    if port is not None:
+        report.warn(Place(1), f"publishes on port {port} of all interfaces, as INI files always did", _CLOSE)
+    for section in sections:
+        building.begin(section)
+        _move_section(section, building, report)
+    return building.tree
+
+
 _CLOSE = "to close it, write the file in YAML (docs/configuration.md)"
 _LATER = "keep Trollmoves for this section until it is"
 
@@ -198,6 +209,32 @@ def _mirror_section(section: Section, building: _Building, report: Report, port:
     _connection_parameters(items, building)
     _heartbeat(items, building, report)
     _tell_destination(items, report)
+
+
+def _move_section(section: Section, building: _Building, report: Report) -> None:
+    for key, item in section.items.items():
+        if key in MOVE:
+            building.take(MOVE[key], item)
+        elif key == "compression" and not _is_off(item.text):
+            report.error(
+                item.place,
+                "is not done by `tranship move`",
+                "have a server's chain unpack (`unpack`) and a client deliver, or keep Trollmoves for this section",
+            )
+        elif key == "listen":
+            report.error(
+                item.place,
+                "is not done by `tranship move`",
+                "use `tranship dispatcher`, which hears messages",
+            )
+        elif key in ("publish_port", "publisher_port"):
+            report.warn(item.place, "is not read", "give the port with -p; without it nobody is told")
+        elif key in ("prog", "working_directory") and _is_off(_text(section, "compression")):
+            report.warn(item.place, "does nothing without `compression`", "remove it")
+        elif key not in _BARE and not key.startswith(_NESTED) and key not in ("compression", *_NEEDS):
+            meant = nearest(key, MOVE)
+            report.warn(item.place, "is read by nobody", f"did you mean `{meant}`?" if meant else "remove it")
+    _connection_parameters(section.items, building)
 
 
 def _not_taken(key: str, item: Item, section: Section, report: Report, port: int) -> None:
@@ -362,6 +399,17 @@ def _folder(text: str) -> str:
     return url if url.endswith("/") else f"{url}/"
 
 
+def _destinations(text: str) -> list[dict[str, str]]:
+    """URLs with blanks between them, each perhaps with its login."""
+    return [_with_login(word) for word in text.split()]
+
+
+def _with_login(text: str) -> dict[str, str]:
+    match = _CREDENTIALS.match(text)
+    login = {"login": match["login"].removesuffix("@")} if match else {}
+    return {"url": _folder(text), **login}
+
+
 SERVER: Mapping[str, Old] = MappingProxyType(
     {
         "origin": Old("origin"),
@@ -421,6 +469,17 @@ MIRROR: Mapping[str, Old] = MappingProxyType(
         "destination": Old("destination", "no scheme: `file`; always a folder", _folder),
         "delay": Old("delay", "in seconds"),
         "delete": Old("delete", "not given: no, copies stay"),
+    }
+)
+
+MOVE: Mapping[str, Old] = MappingProxyType(
+    {
+        **{key: SERVER[key] for key in ("origin", "topic", "info")},
+        "destinations": Old(
+            "destinations", "a login in a URL becomes `login`; always folders", _destinations
+        ),
+        "delete": Old("delete", "when every destination has the file; there: when one has, or none"),
+        "watchdog_timeout": SERVER["watchdog_timeout"],
     }
 )
 

@@ -34,19 +34,21 @@ from tranship.config.legacy import (
     client_tree,
     kind_of,
     mirror_tree,
+    move_tree,
     read_sections,
     server_tree,
 )
 from tranship.config.legacy_yaml import modernised
 from tranship.config.logins import Unseen, with_login
 from tranship.config.mirror import MirrorChain, MirrorConfig
+from tranship.config.move import MoveChain, MoveConfig
 from tranship.config.moving import Moves
-from tranship.config.moving_checks import check_dispatcher, check_fetch
+from tranship.config.moving_checks import check_dispatcher, check_fetch, check_move
 from tranship.config.server import ServerChain, ServerConfig, Watch
 from tranship.config.tree import Tree
 from tranship.config.yaml_file import read_yaml
 
-Config = ServerConfig | ClientConfig | MirrorConfig | DispatcherConfig | FetchConfig
+Config = ServerConfig | ClientConfig | MirrorConfig | DispatcherConfig | FetchConfig | MoveConfig
 M = TypeVar("M", bound=Moves)
 C_co = TypeVar("C_co", bound=Config, covariant=True)
 
@@ -261,6 +263,15 @@ def _fetch(config: FetchConfig, tree: Tree, report: Report, around: Circumstance
     return check_fetch(_published(config, around.overrides), tree, report, around.unseen)
 
 
+def _move(config: MoveConfig, tree: Tree, report: Report, around: Circumstances) -> MoveConfig:
+    config = _published(config, around.overrides)
+    if around.overrides.watch is not None:
+        changes = {"watch": around.overrides.watch}
+        chains = {name: chain.model_copy(update=changes) for name, chain in config.chains.items()}
+        config = config.model_copy(update={"chains": chains})
+    return check_move(config, tree, report, around.folders, around.unseen)
+
+
 def _published(config: M, said: Overrides) -> M:
     """The config, published as the command line says."""
     changes: dict[str, object] = {}
@@ -294,6 +305,12 @@ ROLES: Mapping[str, Reading] = MappingProxyType(
         ),
         "dispatcher": Reading(DispatcherConfig, DispatcherChain, _dispatcher),
         "fetch": Reading(FetchConfig, FetchChain, _fetch),
+        "move": Reading(
+            MoveConfig,
+            MoveChain,
+            _move,
+            lambda sections, report, said: move_tree(sections, report, said.publish_port),
+        ),
     }
 )
 

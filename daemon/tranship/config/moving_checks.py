@@ -1,18 +1,21 @@
 """What no single option of a role that moves files itself can tell."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
-from tranship.config.checks import check_chains
+from tranship.config.checks import Folders, check_chains
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.fetch import FetchConfig
 from tranship.config.findings import Report
 from tranship.config.logins import Unseen, with_login
+from tranship.config.move import MoveChain, MoveConfig
 from tranship.config.parameters import check_movable, meant_parameters
 from tranship.config.tree import Loc, Tree
 from tranship.core.allow import EVERYTHING
+from tranship.core.origin import Origin
 
 
 def check_dispatcher(
@@ -54,6 +57,45 @@ def check_fetch(config: FetchConfig, tree: Tree, report: Report, unseen: Unseen)
             known = known.model_copy(update={"connection_parameters": parameters})
         chains[name] = known
     return config.model_copy(update={"chains": chains})
+
+
+def check_move(
+    config: MoveConfig, tree: Tree, report: Report, folders: Folders, unseen: Unseen
+) -> MoveConfig:
+    """Report what is wrong, or probably not meant. Returns it with its logins, and parameters that mean something."""
+    check_chains(config.chains, tree, report)
+    chains = {}
+    for name, chain in config.chains.items():
+        wrong = folders(Path(Origin(chain.origin).root))
+        if wrong:
+            report.error(tree.place(("chains", name, "origin")), wrong, "make it, or mend the path")
+        chains[name] = _moved(chain, tree, ("chains", name), report, unseen)
+    return config.model_copy(update={"chains": chains})
+
+
+def _moved(chain: MoveChain, tree: Tree, loc: Loc, report: Report, unseen: Unseen) -> MoveChain:
+    destinations = []
+    for n, destination in enumerate(chain.destinations):
+        place = (*loc, "destinations", n)
+        check_movable(destination.url, tree.place(place), report)
+        if _comes_back(chain.origin, destination.url):
+            told = "is a folder whose files `origin` takes, so that they would be moved again and again"
+            report.error(tree.place(place), told, "name another folder")
+        known = with_login(destination, tree.place((*place, "login_file")), report, unseen)
+        destinations.append(known)
+    changes: dict[str, Any] = {"destinations": tuple(destinations)}
+    if not report.errors:
+        urls = [destination.url for destination in chain.destinations]
+        changes["connection_parameters"] = meant_parameters(
+            chain.connection_parameters, urls, tree, (*loc, "connection_parameters"), report
+        )
+    return chain.model_copy(update=changes)
+
+
+def _comes_back(origin: str, url: str) -> bool:
+    """Whether a file that is moved to the folder url fits origin again, as far as its folder tells."""
+    scheme, _, path = url.partition("://")
+    return scheme.lower() == "file" and Origin(str(Path(origin).parent)).covers(str(Path(path)))
 
 
 def _target(chain: DispatcherChain, tree: Tree, loc: Loc, report: Report, unseen: Unseen) -> DispatcherChain:

@@ -20,8 +20,9 @@ from tranship.config.fetch import FetchChain, FetchConfig
 from tranship.config.findings import listed
 from tranship.config.judge import marks
 from tranship.config.kinds import Default, Wanted
-from tranship.config.legacy import CLIENT, LISTEN, MIRROR, SERVER, Old
+from tranship.config.legacy import CLIENT, LISTEN, MIRROR, MOVE, SERVER, Old
 from tranship.config.mirror import MirrorChain, MirrorConfig
+from tranship.config.move import MoveChain, MoveConfig, MoveDestination
 from tranship.config.retry import RetryOptions
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.unpack import Unpack
@@ -64,6 +65,13 @@ def page() -> str:
         _table(FetchConfig),
         "### Each chain of a fetcher",
         _table(FetchChain),
+        "## Move",
+        _MOVE,
+        _table(MoveConfig),
+        "### Each chain of a mover",
+        _table(MoveChain),
+        "### Each of its `destinations`",
+        _table(MoveDestination),
         "## Trying again: `retry`",
         _table(RetryOptions),
         "## Clean",
@@ -95,6 +103,9 @@ def page() -> str:
         _INI_CLIENT,
         "### Mirror",
         _old_table(MIRROR),
+        "### Move",
+        _old_table(MOVE),
+        _INI_MOVE,
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -261,6 +272,10 @@ _FETCH = """
 See [roles/fetch.md](roles/fetch.md). At the top of the file stand:
 """
 
+_MOVE = """
+See [roles/move.md](roles/move.md). At the top of the file stand:
+"""
+
 _SOCKETS = """
 `publish: 9010` is short for `publish: {port: 9010}`. By default a socket is reached from its own host
 only. To bind it to anything else, say what keeps strangers away:
@@ -301,7 +316,6 @@ written in any case. What differs:
 - **A broken section is an error**, where Trollmoves drops it and goes on: a section that lacks an
   option, a value that can't be read, a section or option that stands there twice, a directory that does
   not exist.
-- **Not done yet**, and therefore an error: the files of `move_it.py`.
 """
 
 _INI_SERVER = """
@@ -316,6 +330,11 @@ _INI_CLIENT = """
 Any other key replaces the metadata item of its name in the outgoing message: by a constant, or by a
 table `old:new|old2:new2`, which leaves a value alone that it does not hold. A key that is nearly an
 option gets a warning. `compression`, `xritdecompressor` and `delete` become `unpack`.
+"""
+
+_INI_MOVE = """
+The port to publish on comes from `-p`; without it nobody is told. `compression` and `listen` are errors: packed files
+are unpacked by a server's chain or a client, and messages are heard by a dispatcher.
 """
 
 if __name__ == "__main__":

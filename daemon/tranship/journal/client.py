@@ -226,6 +226,18 @@ class ClientBook:
 
         return await self._do(act)
 
+    async def taken(self, chain: str, identities: Sequence[str]) -> dict[str, bool]:
+        """Those of identities that there are deliveries of, and whether each is done."""
+
+        def act(db: sqlite3.Connection) -> dict[str, bool]:
+            query = (
+                "SELECT identity, state IN ('delivered', 'done') FROM jobs"
+                " WHERE chain=? AND identity IN (SELECT value FROM json_each(?))"
+            )
+            return {row[0]: bool(row[1]) for row in db.execute(query, (chain, json.dumps(list(identities))))}
+
+        return await self._do(act)
+
     async def waiting(
         self, chain: str, now: float, *, horizon: float, limit: int, busy: Sequence[str] = ()
     ) -> tuple[list[Job], float | None]:

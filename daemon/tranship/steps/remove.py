@@ -63,11 +63,11 @@ class Remove:
 
 def _remove(due: Sequence[Deletion]) -> list[str | None]:
     """Per deletion None (removed), why it is void, or "" (it can't be removed now). Blocking."""
-    return [_remove_one(deletion) for deletion in due]
+    return [removed(deletion.version) for deletion in due]
 
 
-def _remove_one(deletion: Deletion) -> str | None:
-    version = deletion.version
+def removed(version: Version) -> str | None:
+    """Remove a file if it is still this version: None (it is removed), why not, or "" (it can't be now). Blocking."""
     try:
         facts = os.stat(version.path)
         if (facts.st_size, facts.st_mtime_ns) != (version.size, version.mtime_ns):
