@@ -249,7 +249,7 @@ def test_whoever_is_asked_to_stop_finishes_what_is_under_way(tmp_path: Path, who
 def test_who_is_asked_twice_leaves_at_once_and_goes_on_at_the_next_start(tmp_path: Path) -> None:
     with slow_ftp() as ftp, Site(tmp_path) as site:
         ear = start_slowly(site, ftp.port)
-        content = os.urandom(2 * SLOW)
+        content = os.urandom(6 * SLOW)
         site.drop("large.dat", content)
         under_way(ftp.folder)
         site.server.popen.terminate()

@@ -69,7 +69,9 @@ def test_a_client_that_was_killed_fetches_what_an_old_server_announced_meanwhile
             return bool(published.of("file"))
 
         site.start_client()
+        site.drop(FIRST, os.urandom(8))
         site.start_old_server()
+        wait_for(lambda: announced.of("file"), "its backlog announced, which it does seconds after its start")
         wait_for(works, "a first file through")
         before = site.drop_some(0, 10)
         wait_for(lambda: told(published) == sorted(before), "the first ones published")
