@@ -315,8 +315,8 @@ def test_after_a_frame_that_is_out_of_all_proportion_the_line_comes_back(
             ears.add(f"tcp://127.0.0.1:{theirs.bind_to_random_port('tcp://127.0.0.1')}", [""])
             await received(theirs)
             theirs.send(compose("/before", "file").encode())
-            theirs.send(b"pytroll:/" + b"x" * CUT_OFF)
             assert [i.message.subject for i in await heard(ears, bool)] == ["/before"]
+            theirs.send(b"pytroll:/" + b"x" * CUT_OFF)
             await connected(lambda mark: theirs.send(mark.encode()), ears, [compose("/after", "file")])
 
     run(story())
