@@ -232,8 +232,10 @@ def test_whoever_is_asked_to_stop_finishes_what_is_under_way(tmp_path: Path, who
         site.drop("large.dat", content)
         under_way(ftp.folder)
         process = {"server": site.server, "client": site.client}[whom]
+        process.popen.terminate()
+        process.until("SIGTERM: finishing what is under way")
         site.drop("later.dat", b"not begun any more")
-        assert process.stop() == 0
+        assert process.popen.wait(30) == 0
         assert process.said("everything under way was finished")
         # it heard of the progress, else it would have lost patience
         assert not site.client.said(f" retried file={site.incoming / 'large.dat'}")
