@@ -7,64 +7,37 @@ writes to the name itself, as the others do, and keeps the modification time. Ev
 rclone verifies the size.
 """
 
-import argparse
-import itertools
-import math
 import os
 import shutil
-import statistics
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 from tests.servers.ftp import PASSWORD, SERVERS, Ftp
 
+from bench.contest import SMALL, Way, compare, files, in_memory, obscured, parser, rclone, share
 from tranship_movers.ftp import FtpMover, FtpOptions
 from tranship_movers.place import Place
-from tranship_movers.transfer import upload
-
-Way = Callable[[str, Sequence[Path]], None]
 
 
 def main() -> None:
     """Measure, and print a report in Markdown."""
-    options = _options()
-    if Path("/dev/shm").is_dir():
-        tempfile.tempdir = "/dev/shm"
-    with tempfile.TemporaryDirectory() as folder:
-        large = _files(Path(folder) / "large", 1, options.size << 20)
-        small = _files(Path(folder) / "small", options.files, 10_000)
-        for name in options.servers:
+    options = parser("ftp", __doc__, list(SERVERS), ["vsftpd", "vsftpd-tls"]).parse_args()
+    with in_memory() as folder:
+        large = files(folder / "large", 1, options.size << 20)
+        small = files(folder / "small", options.files, SMALL)
+        for name in options.what:
             with SERVERS[name]() as server:
-                bench = Bench(server, Path(folder))
-                _measure(f"{name}: one file of {options.size} MiB", bench.runs(large), options.runs)
-                _measure(f"{name}: {options.files} files of 10 kB", bench.runs(small), options.runs)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.ftp", description=__doc__)
-    parser.add_argument("servers", nargs="*", default=["vsftpd", "vsftpd-tls"], metavar="|".join(SERVERS))
-    parser.add_argument("--runs", type=int, default=5, help="interleaved runs")
-    parser.add_argument("--size", type=int, default=512, help="MiB of the large file")
-    parser.add_argument("--files", type=int, default=1000, help="small files")
-    return parser.parse_args()
-
-
-def _measure(title: str, runs: Mapping[str, Callable[[], float]], count: int) -> None:
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(count):
-        for name, run in runs.items():
-            seconds[name].append(run())
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    best = min(median for name, median in medians.items() if not name.startswith("tranship"))
-    print(f"\n### {title}\n\n| | s (median of {count}) | speed / best of the others |\n|---|---|---|")
-    for name, median in medians.items():
-        print(f"| {name} | {median:.3f} | {best / median:.2f} |", flush=True)
+                bench = Bench(server, folder)
+                for title, sources in (
+                    (f"{name}: one file of {options.size} MiB", large),
+                    (f"{name}: {options.files} files of 10 kB", small),
+                ):
+                    size = sum(source.stat().st_size for source in sources)
+                    compare(title, bench.ways(sources), options.runs, size)
 
 
 @dataclass(frozen=True)
@@ -73,42 +46,39 @@ class Bench:
 
     server: Ftp
     work: Path
-    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def runs(self, sources: Sequence[Path]) -> dict[str, Callable[[], float]]:
-        """By name, what puts sources into a new folder of the server and gives the seconds it took."""
-        ways: dict[str, Way] = {"tranship, upload": self._upload, "tranship, put": self._put}
+    def ways(self, sources: Sequence[Path]) -> dict[str, Way]:
+        """Ways to put sources into a folder of the server's."""
+        ways: dict[str, Callable[[str, Sequence[Path]], None]] = {
+            "tranship, upload": lambda folder, sources: share(self._connected, sources, folder),
+            "tranship, put": self._put,
+        }
         for name, way in (("curl", self._curl), ("lftp", self._lftp), ("rclone copy", self._rclone)):
             # rclone does not go on with the TLS session, which servers demand.
-            if shutil.which(name.split()[0]) and (name != "rclone copy" or not self.server.authority):
+            if (name.startswith("rclone") or shutil.which(name)) and (
+                name != "rclone copy" or not self.server.authority
+            ):
                 ways[name] = way
-        return {name: self._timed(way, sources) for name, way in ways.items()}
+        return {name: self._way(name, way, sources) for name, way in ways.items()}
 
-    def _timed(self, way: Way, sources: Sequence[Path]) -> Callable[[], float]:
-        def run() -> float:
-            name = f"{next(self.numbers)}"
-            folder = self.server.folder / name
-            folder.mkdir()
-            folder.chmod(0o777)
-            started = time.perf_counter()
-            way(f"{self.server.base}/{name}", sources)
-            seconds = time.perf_counter() - started
-            arrived = [file.stat().st_size for file in folder.iterdir()]
-            shutil.rmtree(folder)
-            return seconds if arrived == [sources[0].stat().st_size] * len(sources) else math.inf
+    def _way(self, name: str, bring: Callable[[str, Sequence[Path]], None], sources: Sequence[Path]) -> Way:
+        local = self.server.folder / name.translate({ord(letter): None for letter in " ,"})
+        local.mkdir(exist_ok=True)
+        local.chmod(0o777)
 
-        return run
+        def whole() -> bool:
+            arrived = [file.stat().st_size for file in local.iterdir()]
+            for file in local.iterdir():
+                file.unlink()
+            return arrived == [sources[0].stat().st_size] * len(sources)
+
+        return Way(lambda: bring(f"{self.server.base}/{local.name}", sources), whole)
 
     def _connected(self) -> FtpMover:
         server = self.server
         place = Place(server.scheme, server.host, "/", server.port, server.user, SecretStr(PASSWORD))
         tls = {"tls": server.tls, "ca_file": server.authority} if server.authority else {}
         return FtpMover(place, FtpOptions.model_validate(tls))
-
-    def _upload(self, folder: str, sources: Sequence[Path]) -> None:
-        with closing(self._connected()) as mover:
-            for source in sources:
-                upload(mover, source, f"{folder}/{source.name}")
 
     def _put(self, folder: str, sources: Sequence[Path]) -> None:
         with closing(self._connected()) as mover:
@@ -149,30 +119,14 @@ class Bench:
 
     def _rclone(self, folder: str, sources: Sequence[Path]) -> None:
         server = self.server
-        hidden = subprocess.run(
-            ["rclone", "obscure", "-"], input=PASSWORD, capture_output=True, text=True, check=True
-        )
         remote = {
             "RCLONE_CONFIG_THERE_TYPE": "ftp",
             "RCLONE_CONFIG_THERE_HOST": server.host,
             "RCLONE_CONFIG_THERE_PORT": str(server.port),
             "RCLONE_CONFIG_THERE_USER": server.user,
-            "RCLONE_CONFIG_THERE_PASS": hidden.stdout.strip(),
+            "RCLONE_CONFIG_THERE_PASS": obscured(PASSWORD),
         }
-        command = ["rclone", "copy", "--config", "/dev/null", "--log-level", "ERROR", "--transfers", "1"]
-        subprocess.run(
-            [*command, str(sources[0].parent), f"there:{folder}"], check=True, env={**os.environ, **remote}
-        )
-
-
-def _files(folder: Path, count: int, size: int) -> list[Path]:
-    folder.mkdir()
-    piece = os.urandom(min(size, 1 << 20))
-    for number in range(count):
-        with (folder / f"{number:05}.dat").open("wb") as file:
-            for start in range(0, size, len(piece)):
-                file.write(piece[: size - start])
-    return sorted(folder.iterdir())
+        rclone("copy", str(sources[0].parent), f"there:{folder}", "--transfers", "1", **remote)
 
 
 if __name__ == "__main__":
