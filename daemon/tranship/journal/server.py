@@ -46,6 +46,12 @@ CREATE TABLE published (
     spare_of TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (chain, path, client)) WITHOUT ROWID
 """,
         "CREATE TABLE primaries (chain TEXT NOT NULL, client TEXT NOT NULL, PRIMARY KEY (chain, client)) WITHOUT ROWID",
+        # An index of all states would be taken, too, for what became of one path: it leads to all that were ever moved.
+        """
+DROP INDEX transfers_state;
+CREATE INDEX transfers_moving ON transfers (chain, path) WHERE state='moving';
+CREATE INDEX transfers_failed ON transfers (chain, moved) WHERE state IN ('failed', 'given up')
+""",
     ),
     (
         Schema(
