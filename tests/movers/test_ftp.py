@@ -38,7 +38,8 @@ from tranship_movers.errors import (
     TimedOut,
     Unreachable,
 )
-from tranship_movers.ftp import FtpMover, FtpOptions, _facts_of_ls
+from tranship_movers.ftp import FtpMover, FtpOptions
+from tranship_movers.ftp.told import facts_of_ls
 from tranship_movers.place import Place
 from tranship_movers.transfer import upload
 
@@ -493,7 +494,7 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES)
 def test_lines_of_a_listing(line: str) -> None:
-    assert _facts_of_ls(line) == LINES[line]
+    assert facts_of_ls(line) == LINES[line]
 
 
 def test_a_server_that_refuses_to_write_over_files_gets_them_removed_first(tmp_path: Path) -> None:
@@ -589,7 +590,7 @@ def test_site_utime_serves_where_mfmt_is_missing(server: Ftp, tmp_path: Path) ->
     (local := tmp_path / "local").write_bytes(b"x")
     os.utime(local, (1_700_000_000, 1_700_000_000))
     with closing(connect(server)) as mover:
-        del mover._line._features["MFMT"]
+        del mover._server._features["MFMT"]
         mover.put(local, "/dated")
         assert mover.powers.mtime
     assert (server.folder / "dated").stat().st_mtime == 1_700_000_000
@@ -772,7 +773,7 @@ def test_the_password_shows_nowhere(
     (local := tmp_path / "local").write_bytes(b"x" * 5000)
     failures: list[BaseException] = []
     with closing(connect(server)) as mover:
-        assert PASSWORD not in repr(mover) + repr(vars(mover)) + repr(mover._line)
+        assert PASSWORD not in repr(mover) + repr(vars(mover)) + repr(mover._server.line)
         for command in ("STOR", "226"):
             script.answers = {command: f"550 PASS {PASSWORD} was not understood"}
             with pytest.raises(MoverError) as failure:
