@@ -48,6 +48,7 @@ def test_what_one_server_refuses_is_owed_as_long_as_another_offers_it(tmp_path: 
         [left] = await waiting(book)
         assert left.new.request_address == "b:1"
         assert await book.sources([job.id]) == {}
+        assert await book.offerers([job.id]) == {job.id: [source(second), source(first)]}
         await book.failed([Retry(job.id, "refused", "dead", NOW, source(second))])
         assert await waiting(book) == []
 

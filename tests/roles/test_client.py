@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 from rig import SOON, TOPIC, rig, until
 
@@ -104,16 +105,20 @@ def test_no_announcement_harms_the_chain(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_what_one_server_refuses_another_is_asked_for(tmp_path: Path) -> None:
+def test_what_one_server_refuses_another_is_asked_for_and_both_may_let_go(tmp_path: Path) -> None:
     async def main() -> None:
         async with rig(tmp_path) as site:
-            first = await site.server(1, allow=[])
-            second = await site.server(2)
-            await site.client(providers=["127.0.0.1:100", "127.0.0.1:200"])
-            await asyncio.sleep(1.1)
-            site.drop("a.dat")
-            await until(lambda: first.story.of(Step.ANNOUNCED) and second.story.of(Step.ANNOUNCED), "both")
-            await until(lambda: site.published, "published")
+            (tmp_path / "in2").mkdir()
+            free: dict[str, Any] = {"delete": True, "remove_delay": "0 s"}
+            await site.server(1, allow=[], **free)
+            await site.server(2, origin=f"{tmp_path}/in2/{{name}}.dat", **free)
+            client = await site.client(providers=["127.0.0.1:100", "127.0.0.1:200"])
+            one, two = site.drop("a.dat"), tmp_path / "in2" / "a.dat"
+            await until(lambda: client.story.of(Step.FAILED), "refused")
+            two.write_bytes(one.read_bytes())
+            [message] = await until(lambda: site.published, "published")
+            assert message.data["origin"] == "127.0.0.1:201"
+            await until(lambda: not one.exists() and not two.exists(), "both have let go")
 
     asyncio.run(main())
 

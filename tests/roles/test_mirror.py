@@ -2,11 +2,14 @@
 
 import asyncio
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rig import DEADLINE, TOPIC, Rig, rig, until
+from rig import DEADLINE, TOPIC, Rig, Running, rig, until
 
+from servers.ports import free_port
 from tranship.core.journey import Step
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
@@ -175,6 +178,36 @@ def test_what_upstream_refuses_is_told_and_acknowledgements_are_passed_on(tmp_pa
             assert ack.type == "ack"
             await until(lambda: not path.exists(), "upstream let it go")
             await until(lambda: server.story.of(Step.DELETED), "said so")
+
+    asyncio.run(main())
+
+
+def test_a_copy_stays_while_somebody_who_failed_to_get_it_asks_again(tmp_path: Path) -> None:
+    """Upstream has let its own go: nobody could bring it anew."""
+
+    def due(mirror: Running) -> float:
+        with closing(sqlite3.connect(mirror.journal.path)) as db:
+            return float(db.execute("SELECT due FROM deletions").fetchone()[0])
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            dead = f"ftp://127.0.0.1:{free_port()}"  # nobody is there
+            server = await site.server(allow=[f"file://{site.copies}/**"], delete=True, remove_delay="0 s")
+            mirror = await site.mirror(remove_delay="0 s", allow=["**"])
+            path = site.drop("a.dat")
+            [told] = await until(lambda: by_mirror(site), "announced")
+            [failed] = await asked(site, 301, request("push", "1", told.data, destination=f"{dead}/in/"))
+            assert failed.data["tranship"]["failure"] == "temporary"
+            [moved] = await asked(site, 301, *pushes(site, told, "x"))
+            assert moved.type == "file"
+            await until(lambda: not path.exists(), "upstream let it go")
+            await until(lambda: 10 < due(mirror) - time.time() < 100, "the deletion is put off")
+            assert (site.copies / "a.dat").exists()
+            [ack] = await asked(site, 301, request("ack", "2", told.data, destination=f"{dead}/in/"))
+            assert ack.type == "ack"
+            mirror.clock.shift = 100
+            await until(lambda: not (site.copies / "a.dat").exists(), "deleted when all have it")
+            assert len(server.story.of(Step.MOVED)) == 1
 
     asyncio.run(main())
 

@@ -475,9 +475,9 @@ class Asking:
         good = {asked.job.id: asked for asked in well if asked.job.id not in others}
         self._mistrusted.difference_update(good)
         self._done_with(good)
-        sources = await self._book.sources(list(good))
+        offers = await self._book.offerers(list(good))
         for job, asked in good.items():
-            for offer in (asked.job.own_offer, *sources.get(job, [])):
+            for offer in offers[job]:
                 if offer.request_address != asked.offer.request_address:
                     self.acknowledge(offer, asked.job.new.destination)
                     if offer.many:

@@ -100,7 +100,8 @@ class Bringing:
         if found is None:
             raise Lacking(Failure.TEMPORARY, f"{copy}: was brought, and is gone or another one")
         if self._own.remove_delay is not None:
-            await self._books.mirror.keep(self._chain, found, self._around.clock.now() + KEPT.total_seconds())
+            until = self._around.clock.now() + KEPT.total_seconds()
+            await self._books.mirror.keep(self._chain, found, version, until)
         return found
 
     def has(self, offered: Offered) -> bool:

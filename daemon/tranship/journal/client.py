@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +58,7 @@ CREATE TABLE peers (
 CREATE TABLE untold (
     job INTEGER NOT NULL, request_address TEXT NOT NULL, PRIMARY KEY (job, request_address)) WITHOUT ROWID
 """,
+        "ALTER TABLE sources ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
     ),
 )
 
@@ -428,16 +429,16 @@ class ClientBook:
         return await self._do(act)
 
     async def sources(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
-        """The other servers that offer what each of jobs is about, as far as there are any."""
+        """The other servers that may be asked for each of jobs, as far as there are any."""
+        return await self._do(lambda db: {job: found for job in jobs if (found := _sources(db, job))})
 
-        def act(db: sqlite3.Connection) -> dict[int, list[Source]]:
-            found: dict[int, list[Source]] = {}
-            for job in jobs:
-                for row in db.execute("SELECT request_address, many, frame FROM sources WHERE job=?", (job,)):
-                    found.setdefault(job, []).append(Source(row[0], bool(row[1]), row[2]))
-            return found
-
-        return await self._do(act)
+    async def offerers(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
+        """All servers that have offered each of jobs, those that then refused it included."""
+        query = (
+            "SELECT request_address, many, frame FROM jobs WHERE id=:job"
+            " UNION ALL SELECT request_address, many, frame FROM sources WHERE job=:job"
+        )
+        return await self._do(lambda db: {job: _as_sources(db.execute(query, {"job": job})) for job in jobs})
 
 
 def _is_forgotten(db: sqlite3.Connection, new: NewJob) -> bool:
@@ -529,7 +530,7 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
             return Verdict.KNOWN, job, None
     else:
         db.execute(
-            "INSERT OR REPLACE INTO sources VALUES (?,?,?,?)",
+            "INSERT OR REPLACE INTO sources VALUES (?,?,?,?,0)",
             (number, new.request_address, new.many, new.frame),
         )
     if new.destination and (state == "dead" or (own and state == "superseded")):  # a new chance
@@ -586,10 +587,7 @@ def _after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:
     if retry.state == "wanted":
         return "wanted"
     own = db.execute("SELECT request_address, frame FROM jobs WHERE id=?", (retry.job,)).fetchone()
-    others = {
-        row[0]: Source(row[0], bool(row[1]), row[2])
-        for row in db.execute("SELECT request_address, many, frame FROM sources WHERE job=?", (retry.job,))
-    }
+    others = {source.request_address: source for source in _sources(db, retry.job)}
     if offer.request_address == own[0]:
         anew = own[1] != offer.frame
     else:
@@ -598,13 +596,16 @@ def _after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:
         return "wanted"
     if retry.state == "superseded":  # an old version must not come after the new one
         return retry.state
-    if offer.request_address != own[0]:
-        _drop(db, retry.job, offer)
-        return "wanted"
-    if not others:
+    if offer.request_address == own[0] and not others:
         return retry.state
+    db.execute(
+        "INSERT OR REPLACE INTO sources VALUES (?,?,?,?,1)",  # it is still to be told that it is here
+        (retry.job, offer.request_address, offer.many, offer.frame),
+    )
+    if offer.request_address != own[0]:
+        return "wanted"
     other = next(iter(others.values()))
-    _drop(db, retry.job, other)
+    db.execute("DELETE FROM sources WHERE job=? AND request_address=?", (retry.job, other.request_address))
     db.execute(
         "UPDATE jobs SET request_address=?, many=?, frame=? WHERE id=?",
         (other.request_address, other.many, other.frame, retry.job),
@@ -612,8 +613,13 @@ def _after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:
     return "wanted"
 
 
-def _drop(db: sqlite3.Connection, job: int, source: Source) -> None:
-    db.execute("DELETE FROM sources WHERE job=? AND request_address=?", (job, source.request_address))
+def _sources(db: sqlite3.Connection, job: int) -> list[Source]:
+    query = "SELECT request_address, many, frame FROM sources WHERE job=? AND refused=0"
+    return _as_sources(db.execute(query, (job,)))
+
+
+def _as_sources(rows: Iterable[tuple[str, int, bytes]]) -> list[Source]:
+    return [Source(address, bool(many), frame) for address, many, frame in rows]
 
 
 def _earlier(db: sqlite3.Connection, chain: str, key: str) -> _Earlier | None:

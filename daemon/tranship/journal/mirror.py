@@ -142,13 +142,16 @@ class MirrorBook:
 
         return await self._do(act)
 
-    async def keep(self, chain: str, copy: Version, until: float) -> None:
-        """The copy is in use; it is to be deleted then, or before, once it was moved on."""
+    async def keep(self, chain: str, copy: Version, of: Version, until: float) -> None:
+        """The copy of what was announced is in use; it is to be deleted then, or before, once it was moved on.
+
+        Who still asks for what was announced is waited for.
+        """
 
         def act(db: sqlite3.Connection) -> None:
             db.execute(
-                "INSERT OR REPLACE INTO deletions (path, chain, size, mtime_ns, due) VALUES (?,?,?,?,?)",
-                (copy.path, chain, copy.size, copy.mtime_ns, until),
+                "INSERT OR REPLACE INTO deletions VALUES (?,?,?,?,?,?,?,?)",
+                (copy.path, chain, copy.size, copy.mtime_ns, until, of.path, of.size, of.mtime_ns),
             )
 
         await self._do(act)

@@ -52,6 +52,11 @@ DROP INDEX transfers_state;
 CREATE INDEX transfers_moving ON transfers (chain, path) WHERE state='moving';
 CREATE INDEX transfers_failed ON transfers (chain, moved) WHERE state IN ('failed', 'given up')
 """,
+        """
+ALTER TABLE deletions ADD COLUMN origin TEXT;
+ALTER TABLE deletions ADD COLUMN origin_size INTEGER;
+ALTER TABLE deletions ADD COLUMN origin_mtime_ns INTEGER
+""",
     ),
     (
         Schema(
@@ -394,7 +399,8 @@ class ServerBook:
             db.execute("UPDATE deletions SET due=:most WHERE due>:most", {"most": now + horizon})
             rows = db.execute(
                 "SELECT d.chain, d.path, d.size, d.mtime_ns, d.due, EXISTS (SELECT 1 FROM transfers t"
-                " WHERE t.chain=d.chain AND t.path=d.path AND t.size=d.size AND t.mtime_ns=d.mtime_ns"
+                " WHERE t.chain=d.chain AND t.path=coalesce(d.origin, d.path)"
+                " AND t.size=coalesce(d.origin_size, d.size) AND t.mtime_ns=coalesce(d.origin_mtime_ns, d.mtime_ns)"
                 " AND t.state NOT IN ('done', 'given up') AND t.requested>?)"
                 " FROM deletions d WHERE d.due<=? ORDER BY d.due LIMIT ?",
                 (now - patience, now, limit),
