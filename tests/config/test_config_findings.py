@@ -56,6 +56,13 @@ SERVER_CASES = {
             "request_address, scan_interval, settle, station, topic, transfers, unpack or watch",
         ],
     ),
+    "a key of its clients": (
+        "    retry: {longest: 1 min}\n",
+        [
+            ":8: chains.a.retry: is no option here; it is an option of clients: what a server moves for one, "
+            "that one has tried again"
+        ],
+    ),
     "a key of another block": (
         "    heartbeat: 3 s\n",
         [":8: chains.a.heartbeat: is no option here; it belongs to the top of the file"],

@@ -1,7 +1,9 @@
 """The server's records."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 from tranship.core.values import Version
@@ -68,6 +70,24 @@ def test_what_is_due_is_deleted_unless_somebody_is_still_to_get_it(tmp_path: Pat
         assert await due(book, 1009.0) == []
         await book.had_elsewhere(CHAIN, [(FILE.path, "ftp://host/in/")])
         assert await due(book, 1009.0) == [gone]
+
+    with_book(tmp_path, story)
+
+
+def test_an_attempt_is_what_was_begun_not_what_was_joined(tmp_path: Path) -> None:
+    async def story(book: ServerBook) -> None:
+        async def begun(version: Version) -> int:
+            await book.begin([(CHAIN, version, PLACE)], 10.0)
+            with closing(sqlite3.connect(tmp_path / "j")) as db:
+                return int(db.execute("SELECT attempts FROM transfers").fetchone()[0])
+
+        assert await begun(FILE) == 1
+        assert await begun(FILE) == 1  # joined
+        await book.moved([Transfer(CHAIN, FILE, PLACE, "failed")])
+        assert await begun(FILE) == 2
+        await book.broken_off(CHAIN)
+        assert await begun(FILE) == 3
+        assert await begun(Version(FILE.path, 4, 11, "x:2")) == 1
 
     with_book(tmp_path, story)
 

@@ -7,6 +7,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from tranship.config.kinds import Count, Default, Name, Wanted, refuse
 from tranship.config.moving import Hears, HostURL, LogsIn, Moves, PathPattern, Topics
+from tranship.config.retry import Retry
 from tranship.config.values import ConnectionParameters, Parameters, metadata
 from tranship.core.routing import Alias, Condition, aliases_of, conditions_of
 
@@ -90,6 +91,9 @@ class DispatcherChain(Hears, LogsIn):
     )
     connection_parameters: Annotated[ConnectionParameters, Default("those of each mover")] = Field(
         default=Parameters({}), description="Options of the mover (see below)."
+    )
+    retry: Retry = Field(
+        default=None, description="When a delivery that failed is tried again, and a paused place probed."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per host.")
     routes: Annotated[

@@ -9,6 +9,7 @@ from tranship.config.kinds import Count, Default, Name, Wanted, refuse
 from tranship.config.moving import Hears, LogsIn, Moves, PathPattern, Topics
 from tranship.config.patterns import Allow
 from tranship.config.patterns import destination as url
+from tranship.config.retry import Retry
 from tranship.config.values import ConnectionParameters, Parameters
 from tranship.core.allow import EVERYTHING
 
@@ -54,6 +55,9 @@ class FetchChain(Hears, LogsIn):
     )
     connection_parameters: Annotated[ConnectionParameters, Default("those of each mover")] = Field(
         default=Parameters({}), description="Options of the movers (see below)."
+    )
+    retry: Retry = Field(
+        default=None, description="When a delivery that failed is tried again, and a paused place probed."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per host.")
 

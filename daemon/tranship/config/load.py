@@ -324,4 +324,6 @@ def _hints(role: str) -> Mapping[str, str]:
         for key in there.chain.model_fields.keys() - here
     }
     old = {key: old.becomes for key, old in (*SERVER.items(), *CLIENT.items()) if key != old.becomes}
+    if role == "server":
+        other["retry"] = "it is an option of clients: what a server moves for one, that one has tried again"
     return other | {key: f"it is called `{new}` now" for key, new in old.items()}

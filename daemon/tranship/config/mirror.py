@@ -24,6 +24,7 @@ from tranship.config.kinds import (
     refuse,
 )
 from tranship.config.patterns import Allow, Destination
+from tranship.config.retry import Retry
 from tranship.config.values import ConnectionParameters, Login, Parameters
 
 
@@ -74,6 +75,11 @@ class MirrorChain(Options):
         description="How long to wait for a sign of life of a transfer that was asked for.",
     )
     in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
+    retry: Retry = Field(
+        default=None,
+        description="When what could not be brought is tried again (when it is asked for again: at once), and a paused "
+        "place probed.",
+    )
     station: Text = Field(default="unknown", description="The station's name in the answer to a `ping`.")
     request: Socket = Field(description="The socket on which files are asked for.")
     request_address: Annotated[

@@ -21,6 +21,7 @@ from tranship.config.kinds import (
 from tranship.config.moving import LogsIn, Moves
 from tranship.config.patterns import OriginPattern, Settle
 from tranship.config.patterns import destination as url
+from tranship.config.retry import Retry
 from tranship.config.server import Watch
 from tranship.config.values import ConnectionParameters, Metadata, Parameters
 from tranship.steps.settle import Closed
@@ -94,6 +95,9 @@ class MoveChain(Options):
     )
     connection_parameters: Annotated[ConnectionParameters, Default("those of each mover")] = Field(
         default=Parameters({}), description="Options of the movers (see below)."
+    )
+    retry: Retry = Field(
+        default=None, description="When a delivery that failed is tried again, and a paused place probed."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per destination.")
 

@@ -305,7 +305,9 @@ class ServerBook:
                     " VALUES (?,?,?,?,?,?,'moving',?)"
                     " ON CONFLICT (chain, path, destination) DO UPDATE SET size=excluded.size,"
                     " mtime_ns=excluded.mtime_ns, checksum=excluded.checksum, state='moving', reason='',"
-                    " attempts=attempts+1, requested=excluded.requested, moved=NULL",
+                    " attempts=CASE WHEN (size, mtime_ns, checksum) <> (excluded.size, excluded.mtime_ns,"
+                    " excluded.checksum) THEN 1 ELSE attempts + (state <> 'moving') END,"
+                    " requested=excluded.requested, moved=NULL",
                     (chain, version.path, version.size, version.mtime_ns, version.checksum, destination, now),
                 )
             return done

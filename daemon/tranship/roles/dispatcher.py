@@ -8,7 +8,7 @@ A job is one file version for one destination. What our own servers announced me
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from trollsift import compose as fill_in
 
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.moving_checks import logins_of
+from tranship.config.retry import policy_of
 from tranship.core.journey import Step
 from tranship.core.routing import Alias, Route, with_aliases
 from tranship.core.values import Unusable
@@ -63,7 +64,7 @@ class _Chain:
         self.options = options
         self.started = asyncio.Event()
         self._name = name
-        self._around = around
+        self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._publisher = publisher
         self._target = _target(options)
         topic = options.publish_topic if publisher is not None else None

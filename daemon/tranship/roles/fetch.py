@@ -15,6 +15,7 @@ from typing import Any
 from trollsift import compose as fill_in
 
 from tranship.config.fetch import FetchChain, FetchConfig
+from tranship.config.retry import policy_of
 from tranship.core.allow import Allowed
 from tranship.core.journey import Step
 from tranship.core.routing import Route
@@ -57,7 +58,7 @@ class _Chain:
         self.options = options
         self.started = asyncio.Event()
         self._name = name
-        self._around = around
+        self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._publisher = publisher
         self._route = Route(options.topics, None, "", options.directory, options.filepattern)
         sources = (f"{options.source}**",) if options.source else ()

@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from tranship.config.mirror import MirrorChain, MirrorConfig
+from tranship.config.retry import policy_of
 from tranship.core.allow import Allowed
 from tranship.core.identity import identity
 from tranship.core.journey import Step
@@ -59,7 +61,7 @@ class _Chain:
         self._name = name
         self._options = options
         self._books = books
-        self._around = around
+        self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._voice = voice
         self._address = ""
         self._topics: set[str] = set()
@@ -104,6 +106,7 @@ class _Chain:
         answerer = self._around.bus.answerer(self._options.request.address)
         self._address = request_address(self._options.request_address, answerer)
         self._topics = set(await self._books.mirror.topics(self._name))
+        await self._books.server.broken_off(self._name)
         begin = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -9,9 +9,11 @@ everywhere: they are deleted then, if that is wanted, or after a crash when a sc
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tranship.config.move import MoveChain, MoveConfig, MoveDestination
+from tranship.config.retry import policy_of
 from tranship.config.server import Watch
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
@@ -54,7 +56,7 @@ class _Chain:
         self.options = options
         self._name = name
         self._book = book
-        self._around = around
+        self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._publisher = publisher
         self._origin = Origin(options.origin)
         self._destinations = [_folder(destination) for destination in options.destinations]
