@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tranship.config.load import ROLES
 from tranship.run.supervisor import Exit, Pace
 
 FOLDER = Path(__file__).parents[2] / "systemd"
-DAEMONS = ("server", "client", "mirror", "dispatcher")
+DAEMONS = tuple(role for role in ROLES if role != "clean")
 """Roles whose units differ in nothing but the role; what holds for one holds for all."""
 KINDS = ("server", "clean")
 """One of each kind of unit: what runs for ever, and what runs once."""
@@ -154,7 +155,7 @@ def seconds(values: list[str]) -> float:
     return float(value.removesuffix("s"))
 
 
-@pytest.mark.parametrize("role", DAEMONS[1:])
+@pytest.mark.parametrize("role", [role for role in DAEMONS if role != "server"])
 def test_the_units_of_daemons_differ_in_their_role_only(role):
     server = unit("server").read_text()
     for word in ("Tranship {}", "tranship {}", "tranship-{}"):
@@ -171,11 +172,18 @@ def test_a_timer_cleans_every_hour(tmp_path):
     assert settings(Path(timer))["OnCalendar"] == ["hourly"]
 
 
-def test_every_unit_is_tested_here():
+def test_every_role_has_a_unit_and_every_unit_a_role():
     assert {file.name for file in FOLDER.glob("*@.*")} == {
         *(f"tranship-{role}@.service" for role in (*DAEMONS, "clean")),
         "tranship-clean@.timer",
     }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_pages_name_every_role(role):
+    told = (FOLDER / "README.md").read_text()
+    assert f"`{role}`" in told or f"`tranship-{role}@" in told
+    assert (FOLDER.parent / f"docs/roles/{role}.md").exists()
 
 
 @pytest.mark.parametrize("role", [*DAEMONS, "clean"])
