@@ -1,5 +1,6 @@
 """A mover's files: ours, and the INI files of move_it as they are."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from tranship.config import ConfigError, Loaded, Overrides, Watch, load, taken_on_trust
 from tranship.config.load import convert
+from tranship.config.unpack import Unpack
 
 INI = """[hrit]
 origin = /in/H-000-{series:_<6s}-__
@@ -73,6 +75,20 @@ def test_move_its_file_as_yaml_means_the_same(tmp_path: Path) -> None:
     assert loaded(tmp_path, convert(tmp_path / "it.conf")).config.chains == same.chains
 
 
+def test_its_compression_unpacks_and_its_delete_waits_for_every_destination(tmp_path: Path) -> None:
+    text = INI.replace("compression = False", "compression = xrit") + "working_directory = /work\n"
+    told = loaded(tmp_path, text, backlog=False)
+    chain = told.config.chains["hrit"]
+    assert chain.unpack == Unpack(format="xrit", command="/usr/bin/decompress", directory="/work")
+    assert (chain.delete, chain.backlog) == (True, False)
+    assert [w.key for w in told.warnings] == ["[hrit] publish_port"]
+    assert loaded(tmp_path, convert(tmp_path / "it.conf")).config.chains["hrit"].unpack == chain.unpack
+    bare = loaded(
+        tmp_path, INI.replace("compression = False\nprog = /usr/bin/decompress", "compression = bzip")
+    )
+    assert bare.config.chains["hrit"].unpack.plan.folder == tempfile.gettempdir()  # as there
+
+
 def test_ours(tmp_path: Path) -> None:
     chain = loaded(tmp_path, yaml.safe_dump(OURS)).config.chains["c"]
     assert [each.url for each in chain.destinations] == ["file:///out/", "sftp://h.example/in/"]
@@ -84,7 +100,18 @@ def test_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (INI.replace("compression = False", "compression = xrit"), ":8: [hrit] compression: is not done by"),
+        (
+            INI.replace("compression = False", "compression = gzip"),
+            ":8: [hrit] compression: 'gzip' does not fit",
+        ),
+        (
+            with_(unpack={"format": "tar", "directory": "/in/work"}),
+            "unpack.directory: lies in what is watched",
+        ),
+        (
+            with_(unpack={"format": "tar", "delete": "yes"}),
+            "unpack.delete: does nothing here; the chain has a",
+        ),
         (INI + "listen = /a\n", ":11: [hrit] listen: is not done by `tranship move`"),
         (INI.replace("topic = /1b/hrit\n", ""), ":1: [hrit] topic: is missing"),
         (with_(destinations=["/in"]), ": chains.c.destinations: is a folder whose files `origin` takes"),

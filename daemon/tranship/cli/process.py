@@ -230,6 +230,9 @@ def fetch(
 def move(
     file: File,
     port: PublishPort = None,
+    disable_backlog: Annotated[
+        bool, typer.Option("--disable-backlog", help="Move only what comes after the start.")
+    ] = False,
     watchdog: Annotated[
         bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")
     ] = False,
@@ -243,7 +246,9 @@ def move(
     """Watch directories, move what appears to one place or several, without a client."""
     del chain_check_interval, max_notifier_restarts
     log_into(log_file)
-    overrides = Overrides(publish_port=port, watch=Watch.POLL if watchdog else None)
+    overrides = Overrides(
+        publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
+    )
 
     def make(config: MoveConfig, journal: Journal, around: Surroundings) -> Role[MoveConfig]:
         return move_role.move(config, ClientBook(journal), around)

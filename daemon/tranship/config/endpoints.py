@@ -25,7 +25,10 @@ def _host(text: str) -> str:
     bare = text[1:-1] if re.fullmatch(r"\[.*\]", text) else text
     if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", bare) or _is_ip(bare):
         return bare
-    raise refuse(f"{given(text)} is no host", "give a name or an IP address, without a port")
+    shown = re.sub(
+        r":(?!\d{1,5}$).*", ":…", text
+    )  # no port: it may be a password that was cut off before its @
+    raise refuse(f"{given(shown)} is no host", "give a name or an IP address, without a port")
 
 
 def _bind(text: str) -> str:

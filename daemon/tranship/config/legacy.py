@@ -215,12 +215,6 @@ def _move_section(section: Section, building: _Building, report: Report) -> None
     for key, item in section.items.items():
         if key in MOVE:
             building.take(MOVE[key], item)
-        elif key == "compression" and not _is_off(item.text):
-            report.error(
-                item.place,
-                "is not done by `tranship move`",
-                "have a server's chain unpack (`unpack`) and a client deliver, or keep Trollmoves for this section",
-            )
         elif key == "listen":
             report.error(
                 item.place,
@@ -234,6 +228,7 @@ def _move_section(section: Section, building: _Building, report: Report) -> None
         elif key not in _BARE and not key.startswith(_NESTED) and key not in ("compression", *_NEEDS):
             meant = nearest(key, MOVE)
             report.warn(item.place, "is read by nobody", f"did you mean `{meant}`?" if meant else "remove it")
+    _unpacking(section, building, "prog")
     _connection_parameters(section.items, building)
 
 
@@ -315,7 +310,9 @@ def _unpacking(section: Section, building: _Building, program: str) -> None:
         building.put(("unpack", "command"), [items[program].text], items[program].place)
     elif program in items:
         building.report.warn(items[program].place, "does nothing without `compression = xrit`", "remove it")
-    if "delete" in items:
+    if (
+        "delete" in items and building.tree.value["role"] != "move"
+    ):  # there the chain's own does it, at the end
         building.put(("unpack", "delete"), items["delete"].text, items["delete"].place)
     if program == "prog":
         given_folder = items.get("working_directory")

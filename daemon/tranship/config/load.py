@@ -50,6 +50,7 @@ from tranship.config.yaml_file import read_yaml
 
 Config = ServerConfig | ClientConfig | MirrorConfig | DispatcherConfig | FetchConfig | MoveConfig
 M = TypeVar("M", bound=Moves)
+W = TypeVar("W", ServerChain, MoveChain)
 C_co = TypeVar("C_co", bound=Config, covariant=True)
 
 
@@ -218,12 +219,17 @@ def _server(config: ServerConfig, tree: Tree, report: Report, around: Circumstan
 
 
 def _overridden(config: ServerConfig, overrides: Overrides) -> ServerConfig:
-    said = {"watch": overrides.watch, "backlog": overrides.backlog}
-    chain_changes = {key: value for key, value in said.items() if value is not None}
-    chains = {name: chain.model_copy(update=chain_changes) for name, chain in config.chains.items()}
+    chains = _seen(config.chains, overrides)
     port = config.publish.port if overrides.publish_port is None else overrides.publish_port
     publish = config.publish.model_copy(update={"port": port})
     return config.model_copy(update={"chains": chains, "publish": publish})
+
+
+def _seen(chains: Mapping[str, W], said: Overrides) -> dict[str, W]:
+    """Chains that watch, as the command line says."""
+    changes = {"watch": said.watch, "backlog": said.backlog}
+    told = {key: value for key, value in changes.items() if value is not None}
+    return {name: chain.model_copy(update=told) for name, chain in chains.items()}
 
 
 def _client(config: ClientConfig, tree: Tree, report: Report, around: Circumstances) -> ClientConfig:
@@ -265,10 +271,8 @@ def _fetch(config: FetchConfig, tree: Tree, report: Report, around: Circumstance
 
 def _move(config: MoveConfig, tree: Tree, report: Report, around: Circumstances) -> MoveConfig:
     config = _published(config, around.overrides)
-    if around.overrides.watch is not None:
-        changes = {"watch": around.overrides.watch}
-        chains = {name: chain.model_copy(update=changes) for name, chain in config.chains.items()}
-        config = config.model_copy(update={"chains": chains})
+    chains = _seen(config.chains, around.overrides)
+    config = config.model_copy(update={"chains": chains})
     return check_move(config, tree, report, around.folders, around.unseen)
 
 

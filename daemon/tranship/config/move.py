@@ -23,6 +23,7 @@ from tranship.config.patterns import OriginPattern, Settle
 from tranship.config.patterns import destination as url
 from tranship.config.retry import Retry
 from tranship.config.server import Watch
+from tranship.config.unpack import Unpack
 from tranship.config.values import ConnectionParameters, Metadata, Parameters
 from tranship.steps.settle import Closed
 
@@ -90,6 +91,16 @@ class MoveChain(Options):
         default=timedelta(seconds=60),
         description="Time between two scans of the directory, for what no event told of.",
     )
+    backlog: Switch = Field(
+        default=True,
+        description="Move at each start what came while nobody watched. `no`: only what comes after the start.",
+    )
+    unpack: Annotated[Unpack | None, Default("nothing"), Wanted("a format, or a block of options")] = Field(
+        default=None,
+        description="What is done with packed files: what is in them is moved, under its own names, and they are not. "
+        "It is unpacked in `directory` (not given: where temporary files go), for each destination, and gone from "
+        "there afterwards. Several files from one are told of as a `dataset`.",
+    )
     delete: Switch = Field(
         default=False, description="Delete a file when every destination has it, verified; never before."
     )
@@ -106,6 +117,9 @@ class MoveChain(Options):
         urls = [destination.url for destination in self.destinations]
         if len(set(urls)) < len(urls):
             raise refuse("names a folder twice", "leave one of the two out", key="destinations")
+        if self.unpack is not None:
+            for key in self.unpack.model_fields_set & {"delete", "keep"}:
+                raise refuse("does nothing here", "the chain has a `delete` of its own", key=f"unpack.{key}")
         return self
 
 

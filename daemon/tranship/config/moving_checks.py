@@ -83,6 +83,10 @@ def _moved(chain: MoveChain, tree: Tree, loc: Loc, report: Report, unseen: Unsee
             report.error(tree.place(place), told, "name another folder")
         known = with_login(destination, tree.place((*place, "login_file")), report, unseen)
         destinations.append(known)
+    work = chain.unpack.directory if chain.unpack else None
+    if work and f"{work}/".startswith(Origin(chain.origin).root.rstrip("/") + "/"):
+        told = "lies in what is watched, so that results would be found there"
+        report.error(tree.place((*loc, "unpack", "directory")), told, "name another folder")
     changes: dict[str, Any] = {"destinations": tuple(destinations)}
     if not report.errors:
         urls = [destination.url for destination in chain.destinations]

@@ -286,8 +286,9 @@ publish: {port: 9010, bind: 192.0.2.7, security: trusted-network}
 """
 
 _UNPACK = """
-A client unpacks what has arrived and is verified, before it publishes it; a server, before it announces it. One file
-takes the packed one's place in the message (`uri`, `uid`); several become its `dataset`.
+A client unpacks what has arrived and is verified, before it publishes it; a server, before it announces it; a mover,
+before it moves it, for each destination. One file takes the packed one's place in the message (`uri`, `uid`); several
+become its `dataset`.
 
 ```yaml
 unpack: tar
@@ -333,8 +334,8 @@ option gets a warning. `compression`, `xritdecompressor` and `delete` become `un
 """
 
 _INI_MOVE = """
-The port to publish on comes from `-p`; without it nobody is told. `compression` and `listen` are errors: packed files
-are unpacked by a server's chain or a client, and messages are heard by a dispatcher.
+The port to publish on comes from `-p`; without it nobody is told. `compression` (xrit, bzip), `prog` and
+`working_directory` become `unpack`. `listen` is an error: messages are heard by a dispatcher.
 """
 
 if __name__ == "__main__":

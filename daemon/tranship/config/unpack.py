@@ -44,7 +44,7 @@ class Unpack(Options):
     deadline: Interval = Field(default=timedelta(minutes=10), description="How long the program may take.")
     delete: Switch = Field(default=False, description="Delete the packed file once it is unpacked.")
     directory: Annotated[FullPath | None, Default("where the packed file lies")] = Field(
-        default=None, description="Server: where the results go."
+        default=None, description="Where the results go (not for a client)."
     )
     keep: Interval = Field(
         default=timedelta(days=1),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tranship.core.places import About
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
 from tranship.flows.pausing import Pausing
@@ -49,6 +50,17 @@ class Carrier(Protocol):
         progress is called with bytes that have just gone over. One Carried per job that was tried, in any order:
         when the lane itself fails, the others need not be.
         """
+
+
+def one_by_one(carry: Callable[[Job], Carried], jobs: Sequence[Job]) -> list[Carried]:
+    """Carry jobs of one lane, until the lane itself fails: the others would, too."""
+    carried: list[Carried] = []
+    for job in jobs:
+        carried.append(carry(job))
+        fault = carried[-1].fault
+        if fault is not None and fault.about is About.HOST:
+            break
+    return carried
 
 
 class Arrived(Protocol):

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from tranship.core.allow import Allowed
-from tranship.core.places import About
 from tranship.core.values import Unusable
-from tranship.flows.courier import Carried
+from tranship.flows.courier import Carried, one_by_one
 from tranship.flows.uploading import logged_in
 from tranship.journal import Job
 from tranship.steps.locate import Located, allowed, locate, schemes_of
@@ -40,13 +39,7 @@ class Fetching:
 
     def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
         """Fetch the files of one lane, until it fails itself. Blocking; never raises MoverError."""
-        carried: list[Carried] = []
-        for job in jobs:
-            carried.append(self._carry(job, progress))
-            fault = carried[-1].fault
-            if fault is not None and fault.about is About.HOST:
-                break
-        return carried
+        return one_by_one(lambda job: self._carry(job, progress), jobs)
 
     def _carry(self, job: Job, progress: Callable[[int], None]) -> Carried:
         items = decode_whole(job.new.frame).fields

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
-from tranship.core.places import About
 from tranship.core.values import Version
-from tranship.delivery import Delivery
-from tranship.flows.courier import Carried
+from tranship.delivery import Delivery, Outcome
+from tranship.flows.courier import Carried, one_by_one
 from tranship.journal import Job
 from tranship.steps.request import Failure, Fault, Move
 from tranship.wire.messages import Message
@@ -27,38 +26,38 @@ class Uploading:
 
     delivery: Delivery
     logins: Mapping[str, SecretStr]
-    outgoing: Callable[[Job], Message | None]
+    outgoing: Callable[[Job, Sequence[str]], Message | None]
+    """The message that tells of a job; of what came out of its file, by their paths there, if that was unpacked."""
 
     def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
         """Move jobs of one lane, until it fails itself. Blocking; never raises MoverError."""
-        carried: list[Carried] = []
-        for job in jobs:
-            carried.append(self._carry(job, progress))
-            fault = carried[-1].fault
-            if fault is not None and fault.about is About.HOST:
-                break
-        return carried
+        return one_by_one(lambda job: self.carry(job, progress), jobs)
 
-    def _carry(self, job: Job, progress: Callable[[int], None]) -> Carried:
-        path, destination = job.new.path, job.new.destination
+    def carry(self, job: Job, progress: Callable[[int], None]) -> Carried:
+        """Move the file of job."""
+        put = self.put(job, job.new.path, job.new.destination, progress)
+        return put if isinstance(put, Carried) else Carried(job, put.landed, self.outgoing(job, ()))
+
+    def put(
+        self, job: Job, path: str, destination: str, progress: Callable[[int], None]
+    ) -> Outcome | Carried:
+        """Put the file at path to destination, on behalf of job; if that fails, why."""
         try:
             facts = os.stat(path)
         except FileNotFoundError:
-            return _failed(job, Failure.PERMANENT, f"{path}: there is no such file (any more)")
+            return failed(job, Failure.PERMANENT, f"{path}: there is no such file (any more)")
         except OSError as error:
-            return _failed(job, Failure.TEMPORARY, f"{path}: {error.strerror}")
+            return failed(job, Failure.TEMPORARY, f"{path}: {error.strerror}")
         if not stat.S_ISREG(facts.st_mode):
-            return _failed(job, Failure.PERMANENT, f"{path} is no file")
+            return failed(job, Failure.PERMANENT, f"{path} is no file")
         version = Version(path, facts.st_size, facts.st_mtime_ns)
         place = logged_in(Place.parse(destination), self.logins.get(job.new.request_address))
-        move = Move(version, place, destination)
-        [outcome] = self.delivery([move], lambda _, bytes_: progress(bytes_))
-        if outcome.fault is not None:
-            return Carried(job, fault=outcome.fault)
-        return Carried(job, outcome.landed, self.outgoing(job))
+        [outcome] = self.delivery([Move(version, place, destination)], lambda _, bytes_: progress(bytes_))
+        return outcome if outcome.fault is None else Carried(job, fault=outcome.fault)
 
 
-def _failed(job: Job, failure: Failure, reason: str) -> Carried:
+def failed(job: Job, failure: Failure, reason: str) -> Carried:
+    """An attempt that failed here, for this reason."""
     return Carried(job, fault=Fault(failure, reason))
 
 

@@ -70,7 +70,7 @@ class _Chain:
         topic = options.publish_topic if publisher is not None else None
         delivery = Delivery(around.pool, options.connection_parameters.plain(), owner, options.transfers)
         logins = {lane_of(_place(host, "/")): login for host, login in logins_of(options).items()}
-        uploading = Uploading(delivery, logins, lambda job: outgoing(job, topic))
+        uploading = Uploading(delivery, logins, lambda job, _: outgoing(job, topic))
         self._courier = Courier(name, uploading, options.transfers, book, around)
         self.obey = self._courier.obey
         topics = sorted({topic for route in options.routes for topic in route.topics})

@@ -1,6 +1,6 @@
 """The mover: watches places of this host, and moves what is complete to every destination, without a client.
 
-    detect -> settle -> want (journal) -> move + verify -> publish -> remove
+    detect -> settle -> want (journal) -> (unpack ->) move + verify -> publish -> remove
 
 A job is one file version for one destination. The journal knows which were taken before, and by that which files are
 everywhere: they are deleted then, if that is wanted, or after a crash when a scan sees them again.
@@ -8,6 +8,7 @@ everywhere: they are deleted then, if that is wanted, or after a crash when a sc
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,12 +16,14 @@ from typing import Any
 from tranship.config.move import MoveChain, MoveConfig, MoveDestination
 from tranship.config.retry import policy_of
 from tranship.config.server import Watch
+from tranship.config.unpack import Unpack
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting, Version
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
+from tranship.flows.emptying import Emptying, mark_of
 from tranship.flows.moving import Moving
 from tranship.flows.reception import Reception, Watching
 from tranship.flows.uploading import Uploading, owner_of, version_id
@@ -34,9 +37,10 @@ from tranship_movers.place import Place
 def move(config: MoveConfig, book: ClientBook, around: Surroundings) -> "Moving[MoveChain, _Chain]":
     """A mover process's work."""
     owner = owner_of(str(config.journal))
+    begun = around.clock.now()
 
     def chain(name: str, options: MoveChain, publisher: Publisher | None) -> _Chain:
-        return _Chain(name, options, owner, book, around, publisher)
+        return _Chain(name, options, owner, begun, book, around, publisher)
 
     return Moving(config, chain, book, around)
 
@@ -49,6 +53,7 @@ class _Chain:
         name: str,
         options: MoveChain,
         owner: str,
+        begun: float,
         book: ClientBook,
         around: Surroundings,
         publisher: Publisher | None,
@@ -60,16 +65,22 @@ class _Chain:
         self._publisher = publisher
         self._origin = Origin(options.origin)
         self._destinations = [_folder(destination) for destination in options.destinations]
-        self._reception = Reception(name, _watching(options, self._origin), around)
+        self._reception = Reception(name, _watching(options, self._origin, begun), around)
         self.started = self._reception.started
         delivery = Delivery(around.pool, options.connection_parameters.plain(), owner, options.transfers)
         logins = {_folder(each): each.login for each in options.destinations if each.login is not None}
-        uploading = Uploading(delivery, logins, outgoing if publisher is not None else _nothing)
-        self._courier = Courier(name, uploading, options.transfers, book, around, self._arrived)
+        telling = outgoing if publisher is not None else _nothing
+        uploading = Uploading(delivery, logins, telling)
+        self._carrier = (
+            uploading if options.unpack is None else _emptying(name, owner, options.unpack, uploading)
+        )
+        self._courier = Courier(name, self._carrier, options.transfers, book, around, self._arrived)
         self.obey = self._courier.obey
 
     async def run(self) -> None:
         """Work until cancelled."""
+        if isinstance(self._carrier, Emptying):
+            await asyncio.to_thread(self._carrier.sweep)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._courier.run(self._publisher))
             tasks.create_task(self._reception.run(self))
@@ -151,16 +162,34 @@ class _Chain:
             )
 
 
-def outgoing(job: Job) -> Message:
-    """The message that tells of a moved file, with its path at the destination as `uri`."""
+def outgoing(job: Job, paths: Sequence[str]) -> Message:
+    """The message that tells of a moved file, with its path at the destination as `uri`.
+
+    paths: of what was in it, if it was unpacked; several are told as a `dataset`.
+    """
     message = decode_whole(job.new.frame)
     items: dict[str, Any] = {**message.fields, "uri": Place.parse(job.new.destination).path}
     items["tranship"] = {"v": 1, "size": job.new.size, "id": f"{job.id}-{job.new.identity}"}
-    return compose(message.subject, "file", items)
+    if paths:
+        items["tranship"].pop("size")  # it was the packed file's
+        items |= _named(paths[0])
+    if len(paths) > 1:
+        del items["uri"], items["uid"]
+        items["dataset"] = [_named(path) for path in paths]
+    return compose(message.subject, "dataset" if "dataset" in items else "file", items)
 
 
-def _nothing(job: Job) -> None:
+def _named(path: str) -> dict[str, str]:
+    return {"uri": path, "uid": os.path.basename(path)}
+
+
+def _nothing(job: Job, paths: Sequence[str]) -> None:
     """Nobody is told of job."""
+
+
+def _emptying(chain: str, owner: str, unpack: Unpack, uploading: Uploading) -> Emptying:
+    folder = unpack.plan.folder or tempfile.gettempdir()
+    return Emptying(uploading, replace(unpack.plan, folder=folder), mark_of(owner, chain))
 
 
 def _folder(destination: MoveDestination) -> str:
@@ -177,7 +206,7 @@ def _moved(job: Job) -> Version:
     return Version(job.new.path, job.new.size, int(facts["mtime"]))
 
 
-def _watching(options: MoveChain, origin: Origin) -> Watching:
+def _watching(options: MoveChain, origin: Origin, begun: float) -> Watching:
     poll = options.watch is Watch.POLL
     return Watching(
         origin,
@@ -185,5 +214,6 @@ def _watching(options: MoveChain, origin: Origin) -> Watching:
         options.move_empty_after,
         poll,
         options.poll_interval if poll else options.scan_interval,
+        0.0 if options.backlog else begun,
         polled_every=options.poll_interval if options.watch is Watch.AUTO else None,
     )
