@@ -1,13 +1,16 @@
-"""Which host this is, and how a publisher on it makes itself known."""
+"""Which host this is, and how a publisher on it makes itself known, and shows that it lives."""
 
 import asyncio
 import os
 import socket
+from collections.abc import Callable
+from datetime import timedelta
 from functools import lru_cache
 
 from tranship.config.endpoints import NameServers
-from tranship.wire.contract import Bus, OnOddity
-from tranship.wire.discovery import Card, Multicast, Ports, multicast, register
+from tranship.wire.contract import Bus, OnOddity, Publisher
+from tranship.wire.discovery import Card, Multicast, Ports, beat, multicast, register
+from tranship.wire.messages import Message
 
 
 async def make_known(
@@ -21,6 +24,23 @@ async def make_known(
             tasks.create_task(register(bus, card, host, ports, on_oddity))
         if name_servers.multicast:
             tasks.create_task(multicast(card, Multicast.from_environment(os.environ), on_oddity))
+
+
+async def beating(
+    publisher: Publisher,
+    name: str,
+    interval: timedelta,
+    completed: Callable[[Message], Message] = lambda message: message,
+    *,
+    every: timedelta | None = None,
+) -> None:
+    """Publish heartbeats of name, for ever, at the interval that they tell; more often, if `every` says so.
+
+    completed: what else is told with each.
+    """
+    while True:
+        publisher.tell([completed(beat(name, interval.total_seconds()))])
+        await asyncio.sleep((every or interval).total_seconds())
 
 
 @lru_cache(maxsize=256)

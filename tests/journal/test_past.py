@@ -99,11 +99,11 @@ def test_a_disk_that_is_away_makes_nothing_forgotten(tmp_path: Path) -> None:
         forget = ForgetAnnouncements(KEEP, book.past, At())
         disk = tmp_path / "disk"
         await book.announce([announced(disk / "sub" / f"{n}", n) for n in range(1, 4)])
-        assert await book.past.mounts({str(disk)}) >= {str(disk)}  # it was seen mounted, and is not now
+        assert await book.past.lain.mounts({str(disk)}) >= {str(disk)}  # it was seen mounted, and is not now
         assert await forget() == 0
         await book.announce([announced(Path("/proc/self/none"), 4), announced(disk / "5", 5)])
         assert await forget() == 1
-        assert "/proc" in await book.past.mounts()
+        assert "/proc" in await book.past.lain.mounts()
 
     played(tmp_path, SERVER_SCHEMA, play)
 

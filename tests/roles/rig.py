@@ -189,7 +189,7 @@ class Rig:
         journal = Journal.open(Path(config.journal), CLIENT_SCHEMA)
         bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
         around = Surroundings(bus, Pool(), clock, story, health, policy, lambda peer, what: None)
-        role = client.Client(config, ClientBook(journal), around)
+        role = client.client(config, ClientBook(journal), around)
         return await self._run(role, journal, bus, clock, story, health, True)
 
     def mirror_config(self, **chain: Any) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def client(
     log_into(log_file)
 
     def make(config: ClientConfig, journal: Journal, around: Surroundings) -> Role[ClientConfig]:
-        return client_role.Client(config, ClientBook(journal), around)
+        return client_role.client(config, ClientBook(journal), around)
 
     _run("client", lambda: load(file, "client"), file, CLIENT_SCHEMA, make, log_config, verbose, metrics)
 

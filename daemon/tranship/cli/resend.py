@@ -1,5 +1,6 @@
-"""`tranship resend`: deliver and publish once more what was delivered, to have it processed again."""
+"""`tranship resend`: announce, or deliver and publish, once more what was before, to have it processed again."""
 
+import os
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 from tranship.cli.ending import ended, explained
 from tranship.cli.failed import File, Names, who
 from tranship.cli.status import journal_of
-from tranship.journal import debts
+from tranship.journal import resends
 from tranship_movers.units import duration
 
 
@@ -44,29 +45,41 @@ def resend(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be resent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
-    """Have what was delivered delivered and published once more, beside a running process or without.
+    """Have what was announced (a server's, a mirror's) or delivered (anybody else's) go its way once more.
 
-    All that is given has to fit. What still lies whole at its destination is published again; what does not is
-    fetched again, and then published. The log and the journal keep who said so.
+    All that is given has to fit. A server or mirror announces it again, marked, so that Tranship's clients ask for it,
+    deliver and publish it once more. Anybody else publishes again what still lies whole at its destination; what
+    does not is moved again, and then published. It may run or not. The log and the journal keep who said so.
     """
     if not (names or topic or since or until):
         raise typer.BadParameter("give names, patterns, --topic, --since or --until")
     begin, end = _moment(since), _moment(until)
-    choice = debts.Choice(names or (), topic, 0.0 if begin is None else begin, 1e12 if end is None else end)
+    choice = resends.Choice(names or (), topic, 0.0 if begin is None else begin, 1e12 if end is None else end)
     with explained():
         journal = journal_of(file)
-        found = debts.delivered(journal, choice)
+        found = resends.find(journal, choice)
+    gone = _gone(found)
     if dry_run or not yes:
-        for each in found:
+        for each in found.known:
             at = datetime.fromtimestamp(each.announced, UTC).strftime("%Y-%m-%d %H:%M:%S")
-            typer.echo(f"{each.id}  {at}  {each.topic}  {each.file}  {each.destination}")
-    if not found:
-        raise ended("nothing of that kind was delivered (what failed: `tranship failed`)")
+            lost = "  (gone)" if each in gone else ""
+            typer.echo(f"{each.id}  {at}  {each.topic}  {each.file}  {each.where}{lost}")
+    left = len(found.known) - len(gone)
+    but = f"; {len(gone)} are gone" if gone else ""
+    if not left:
+        raise ended(f"nothing of that kind is known{but} (what failed: `tranship failed`)")
     if dry_run:
-        typer.echo(f"would resend {len(found)}")
+        typer.echo(f"would resend {left}{but}")
         return
     if not yes:
-        typer.confirm(f"Resend {len(found)}?", abort=True)
+        typer.confirm(f"Resend {left}?", abort=True)
     with explained():
-        count = debts.resend(journal, choice, who(), time.time())
-    typer.echo(f"{count} resent")
+        resends.resend(journal, choice, who(), time.time())
+    typer.echo(f"{left} resent{but}")
+
+
+def _gone(found: resends.Found) -> set[resends.Known]:
+    """What a server announced and has no more; whatever else is gone can perhaps be had again."""
+    if found.kind != "server":
+        return set()
+    return {each for each in found.known if not os.path.lexists(each.where)}

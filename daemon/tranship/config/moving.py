@@ -11,6 +11,7 @@ from tranship.config.endpoints import Discovery, Hosts, NameServers, Provider, S
 from tranship.config.kinds import (
     Default,
     FullPath,
+    Interval,
     IntervalOrNo,
     Name,
     Options,
@@ -143,4 +144,8 @@ class Moves(Options):
     nameservers: Annotated[Discovery, Default("no")] = Field(
         default=NameServers(),
         description="Where the publisher makes itself known. Plain host:port needs none.",
+    )
+    keep: Interval = Field(
+        default=timedelta(days=7),
+        description="How long the journal keeps what is settled: what was moved, and what was given up.",
     )

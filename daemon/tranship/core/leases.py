@@ -116,6 +116,11 @@ class Leases:
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
 
+    def forget(self, version: Version) -> None:
+        """What was said of version counts no more: it is to be published once more."""
+        self._told.pop(version, None)
+        self._held.pop(version, None)
+
     def _has_rival(self, claimant: Claimant) -> bool:
         """Whether it knows to yield, and may have to."""
         return bool(claimant.client and (claimant.spare_of or claimant.client in self._primaries))

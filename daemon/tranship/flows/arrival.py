@@ -169,7 +169,7 @@ class Arrival:
             finished.stale.append(replace(asked, whole=whole))
             return False
         standing = self._sharing.may_publish(asked.about)
-        if standing is not None:
+        if standing is not None and not asked.job.resent:
             finished.left.append((asked, standing))
             return False
         if ruling is not None:

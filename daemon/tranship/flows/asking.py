@@ -18,7 +18,7 @@ from urllib.parse import quote
 from trollsift import compose as fill_in
 
 from tranship.core.journey import Step
-from tranship.core.leases import Right
+from tranship.core.leases import Right, Ruling
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrived, Asked, Finished, Whole, is_here
@@ -327,7 +327,7 @@ class Asking:
 
     async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
         about = about_of(announcement)
-        if not await self._sharing.may_ask(job, about):
+        if not job.resent and not await self._sharing.may_ask(job, about):
             self._done_with([job.id])
             return
         place = _place(job.new.destination)
@@ -418,7 +418,7 @@ class Asking:
                 self._tasks.create_task(self._ask_still(asked, asked.whole, told))
             elif told.data is None:
                 failed.append(Failed(asked.job, asked.offer, told))
-            elif (ruling := read_ruling(told.data)) is not None and ruling.right is not Right.YOURS:
+            elif (ruling := self._ruling(asked, told)) is not None and ruling.right is not Right.YOURS:
                 await self._pausing.arrived([(asked.job, asked.offer)])
                 await self._sharing.ruled_out(asked.job, asked.about, ruling)
                 self._done_with([asked.job.id])
@@ -431,6 +431,10 @@ class Asking:
             await self._fail(failed)
         if small:
             await self._finish(small)
+
+    def _ruling(self, asked: Asked, told: Reply) -> Ruling | None:
+        """Who may publish what was asked for; what an operator wants resent is this client's, whoever had it."""
+        return None if asked.job.resent else read_ruling(told.data or {})
 
     def _answered(self, asker: Asker, answer: Answer) -> Asked | None:
         """The request that answer ends; None if it ends none of a transfer."""

@@ -209,8 +209,8 @@ class Courier:
     # moving
 
     async def _work(self, lane: str, jobs: list[Job]) -> None:
-        wanted = [] if self._draining else [j for j in jobs if j.id in self._probing or self._is_open(j)]
-        if not wanted:
+        wanted = await self._still_wanted(jobs)
+        if self._draining or not wanted:
             self._done_with(lane, jobs)
             return
         self._under_way += len(jobs)
@@ -223,6 +223,13 @@ class Courier:
             self._done_with(lane, jobs)
             if not self._under_way:
                 self._idle.set()
+
+    async def _still_wanted(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of jobs whose place is not paused meanwhile, and that nobody has dropped."""
+        again = [job.id for job in jobs if job.again]  # only these can be dropped
+        owed = await self._book.owed(again) if again else set()
+        open_ = [job for job in jobs if job.id in self._probing or self._is_open(job)]
+        return [job for job in open_ if not job.again or job.id in owed]
 
     async def _finish(self, carried: Sequence[Carried], began: float) -> None:
         good = [each for each in carried if each.fault is None]

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from tranship.core.clock import Clock
-from tranship.journal import PastAnnouncements, PastJobs
+from tranship.journal import Lain, OrderBook, PastAnnouncements, PastJobs
 from tranship.lanes import Threads
 
 _log = logging.getLogger(__name__)
@@ -38,75 +40,115 @@ async def keeping(*passes: Pass) -> None:
         await asyncio.sleep(EVERY)
 
 
-class ForgetJobs:
-    """Forgets settled jobs."""
+@dataclass(frozen=True, slots=True)
+class ForgetOrders:
+    """Forgets what operators ordered before the time keep."""
 
-    def __init__(self, keep: timedelta, past: PastJobs, clock: Clock) -> None:
-        """Keep what was settled within the time keep."""
-        self._keep = keep
-        self._past = past
-        self._clock = clock
+    keep: timedelta
+    orders: OrderBook
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """Forget what is old enough; how many orders that were."""
+        return await self.orders.forget(self.clock.now() - self.keep.total_seconds())
+
+
+Look = Callable[[Collection[str]], Awaitable[set[str]]]
+"""Says which of these paths may be forgotten."""
+
+
+@asynccontextmanager
+async def wherever(_: Lain) -> AsyncIterator[Look]:
+    """Files may lie where they do, or not: what they are is told by messages, and these are not heard again."""
+
+    async def all_(paths: Collection[str]) -> set[str]:
+        return set(paths)
+
+    yield all_
+
+
+@asynccontextmanager
+async def only_gone(lain: Lain) -> AsyncIterator[Look]:
+    """Only of files that are there no more, as a scan would find the others.
+
+    A file is gone only if every mount point is there under which it may have lain: what was known and is forgotten
+    would be taken for new when its disk comes back.
+    """
+    threads = Threads("retention", 1)
+    try:
+        seen = await threads.do(_mounts_of, await lain.newest(NEWEST))
+        mounts = await lain.mounts(seen)
+
+        async def gone(paths: Collection[str]) -> set[str]:
+            return await threads.do(_gone, paths, mounts) if paths else set()
+
+        yield gone
+    finally:
+        threads.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJobs:
+    """Forgets jobs that were settled before the time keep."""
+
+    keep: timedelta
+    past: PastJobs
+    clock: Clock
+    looking: Callable[[Lain], AbstractAsyncContextManager[Look]] = wherever
 
     async def __call__(self) -> int:
         """Forget what is old enough; how many jobs that were."""
-        before = self._clock.now() - self._keep.total_seconds()
+        before = self.clock.now() - self.keep.total_seconds()
         last, more, jobs, given_up = 0, True, 0, 0
-        while more:
-            batch = await self._past.forget(before, last)
-            last, more = batch.last, batch.more
-            jobs += batch.jobs
-            given_up += batch.given_up
-            await asyncio.sleep(PAUSE)
+        async with self.looking(self.past.lain) as look:
+            while more:
+                batch = await self.past.settled(before, last)
+                last, more = batch.last, batch.more
+                spent = await look(batch.paths.values())
+                numbers = [*batch.superseded, *(n for n, path in batch.paths.items() if path in spent)]
+                jobs += len(numbers)
+                given_up += await self.past.forget(numbers, before)
+                await asyncio.sleep(PAUSE)
         if given_up:
             _log.warning("%d deliveries that were given up long ago are listed no more", given_up)
         return jobs
 
 
+@dataclass(frozen=True, slots=True)
 class ForgetAnnouncements:
-    """Forgets announcements of files that are there no more.
+    """Forgets what was announced before the time keep, of files that are there no more."""
 
-    A file is gone only if every mount point is there under which it may have lain: what was announced and is
-    forgotten would be announced again when its disk comes back.
-    """
-
-    def __init__(self, keep: timedelta, past: PastAnnouncements, clock: Clock) -> None:
-        """Keep what was announced within the time keep."""
-        self._keep = keep
-        self._past = past
-        self._clock = clock
+    keep: timedelta
+    past: PastAnnouncements
+    clock: Clock
 
     async def __call__(self) -> int:
         """Forget what is old enough; how many announcements that were."""
-        threads = Threads("retention", 1)
-        try:
-            return await self._walk(threads)
-        finally:
-            threads.close()
+        async with only_gone(self.past.lain) as gone:
+            return await self._walk(gone) + await self._walk_packed(gone)
 
-    async def _walk(self, threads: Threads) -> int:
-        before = self._clock.now() - self._keep.total_seconds()
-        seen = await threads.do(_mounts_of, await self._past.newest(NEWEST))
-        mounts = await self._past.mounts(seen)
+    async def _walk(self, gone: Look) -> int:
+        before = self.clock.now() - self.keep.total_seconds()
         last, more, count = 0, True, 0
         while more:
-            batch = await self._past.old(before, last)
+            batch = await self.past.old(before, last)
             last, more = batch.last, batch.more
-            gone = await threads.do(_gone, batch.paths.values(), mounts) if batch.paths else set()
-            numbers = [*batch.superseded, *(n for n, path in batch.paths.items() if path in gone)]
+            spent = await gone(batch.paths.values())
+            numbers = [*batch.superseded, *(n for n, path in batch.paths.items() if path in spent)]
             if numbers:
-                await self._past.forget(numbers)
+                await self.past.forget(numbers)
                 count += len(numbers)
             await asyncio.sleep(PAUSE)
-        return count + await self._walk_packed(threads, mounts)
+        return count
 
-    async def _walk_packed(self, threads: Threads, mounts: Collection[str]) -> int:
+    async def _walk_packed(self, gone: Look) -> int:
         """Packed files stand by themselves: what was announced is what was in them."""
         count, last = 0, ("", "")
-        while batch := await self._past.taken(last):
+        while batch := await self.past.taken(last):
             last = batch[-1]
-            gone = await threads.do(_gone, [path for _, path in batch], mounts)
-            await self._past.forget_taken([each for each in batch if each[1] in gone])
-            count += len(gone)
+            spent = await gone([path for _, path in batch])
+            await self.past.forget_taken([each for each in batch if each[1] in spent])
+            count += len(spent)
             await asyncio.sleep(PAUSE)
         return count
 

@@ -1,36 +1,26 @@
-"""A process whose chains move files themselves: one publisher for all of them, its heartbeat, how it is found."""
+"""A process whose chains move files themselves: one publisher for all of them, if anybody is to be told."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from tranship.chains import Chain, Chains
 from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
-from tranship.flows.obeying import obey
-from tranship.hosts import make_known
+from tranship.flows.keeping import Pass
+from tranship.flows.process import Chain, Opened, Part, Process
+from tranship.flows.process import Config as AnyConfig
+from tranship.hosts import beating, make_known
 from tranship.journal import ClientBook
 from tranship.wire.contract import AUDIENCE, Publisher
-from tranship.wire.discovery import beat
-
-TIDY_EVERY = 5.0
 
 O = TypeVar("O")  # noqa: E741 - options
 O_co = TypeVar("O_co", covariant=True)
+C = TypeVar("C", bound=Chain)
 
 
-class Mover(Chain, Protocol):
-    """A chain that can be given orders."""
-
-    async def obey(self) -> None:
-        """Look at the jobs anew."""
-
-
-C = TypeVar("C", bound=Mover)
-
-
-class MovingConfig(Protocol[O_co]):
+class Config(AnyConfig[O_co], Protocol[O_co]):
     """What such a process can be told."""
 
     @property
@@ -49,94 +39,41 @@ class MovingConfig(Protocol[O_co]):
     def nameservers(self) -> NameServers:
         """Where it makes itself known."""
 
-    @property
-    def chains(self) -> Mapping[str, O_co]:
-        """The chains' options, by name."""
 
+def moving(
+    config: Config[O],
+    chain: Callable[[str, O, Publisher | None], C],
+    book: ClientBook,
+    around: Surroundings,
+    *forgetting: Pass,
+) -> Process[O, C]:
+    """Such a process. chain makes that of a name, with its options, and with the publisher if there is one."""
 
-class Moving(Generic[O, C]):
-    """The process. `run` until it is cancelled, or has drained."""
-
-    def __init__(
-        self,
-        config: MovingConfig[O],
-        make: Callable[[str, Any, Publisher | None], C],
-        book: ClientBook,
-        around: Surroundings,
-    ) -> None:
-        """Its chains are made by `make`, by name, from their options. Nothing happens before `run`."""
-        self.health = around.health
-        self._config = config
-        self._make = make
-        self._book = book
-        self._around = around
-        self._drained = asyncio.Event()
-        self._chains: Chains[O, C]
-
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Work until drained. Calls ready when every chain has started."""
-        around, config = self._around, self._config
-        publisher = around.bus.publisher(config.publish.address, config.name) if config.publish else None
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Opened[O, C]]:
+        if config.publish is None:
+            yield Opened(lambda name, options: chain(name, options, None))
+            return
+        publisher = around.bus.publisher(config.publish.address, config.name)
         try:
-            if publisher is not None:
-                await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
-            async with asyncio.TaskGroup() as tasks:
-                self._chains = Chains(
-                    tasks,
-                    lambda name, options: self._make(name, options, publisher),
-                    around.health,
-                    around.clock,
-                )
-                await self._chains.become(config.chains)
-                parts = [
-                    tasks.create_task(self._chains.keep(name, part))
-                    for name, part in self._parts(publisher).items()
-                ]
-                await self._chains.started()
-                ready()
-                await self._drained.wait()
-                self._chains.cancel()
-                for part in parts:
-                    part.cancel()
-        finally:
-            if publisher is not None:
-                publisher.close()
-
-    async def drain(self) -> None:
-        """Begin nothing new, finish what is under way, then end `run`."""
-        await self._chains.drain()
-        self._drained.set()
-
-    async def reload(self, config: MovingConfig[O]) -> list[str]:
-        """Go on with config: chains that are the same are not touched. Returns what has changed, in words."""
-        changes = await self._chains.become(config.chains)
-        for option in ("name", "journal", "publish", "heartbeat", "nameservers"):
-            if getattr(config, option) != getattr(self._config, option):
-                changes.append(f"{option} differs: it takes effect at the next start")
-        return changes
-
-    def _parts(self, publisher: Publisher | None) -> dict[str, Callable[[], Any]]:
-        around, config = self._around, self._config
-        parts: dict[str, Callable[[], Any]] = {
-            "journal": lambda: self._chains.watch("journal writing", lambda: self._book.trouble),
-            "orders": lambda: obey(self._book.orders, self._chains),
-            "connections": self._tidy,
-        }
-        if publisher is not None:
-            parts["discovery"] = lambda: make_known(
-                around.bus, publisher.address, config.name, config.nameservers, around.on_oddity
+            await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
+            yield Opened(
+                lambda name, options: chain(name, options, publisher),
+                lambda _: _parts(config, publisher, around),
             )
-            if config.heartbeat:
-                every = config.heartbeat.total_seconds()
-                parts["heartbeat"] = lambda: self._beat(publisher, every)
-        return parts
+        finally:
+            publisher.close()
 
-    async def _beat(self, publisher: Publisher, every: float) -> None:
-        while True:
-            publisher.tell([beat(self._config.name, every)])
-            await asyncio.sleep(every)
+    return Process(config, opened, book, around, *forgetting)
 
-    async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(TIDY_EVERY)
-            await asyncio.to_thread(self._around.pool.close_idle)
+
+def _parts(config: Config[O], publisher: Publisher, around: Surroundings) -> Mapping[str, Part]:
+    name, heartbeat = config.name, config.heartbeat
+    parts: dict[str, Part] = {
+        "discovery": lambda: make_known(
+            around.bus, publisher.address, name, config.nameservers, around.on_oddity
+        )
+    }
+    if heartbeat:
+        parts["heartbeat"] = lambda: beating(publisher, name, heartbeat)
+    return parts

@@ -182,6 +182,11 @@ class Requests:
         finally:
             self.threads.close()
 
+    def forget(self, versions: Sequence[Version]) -> None:
+        """Who has published these, or may, counts no more: they are announced once more, on purpose."""
+        for version in versions:
+            self._leases.forget(replace(version, checksum=""))
+
     async def drain(self) -> None:
         """Grant nothing new; wait until what was granted is moved and answered."""
         self._draining = True

@@ -1,27 +1,33 @@
-"""What a process that announces and is asked has, beside its chains: it publishes, beats, deletes what it owes."""
+"""A process that announces and is asked: one publisher for all chains, numbers, heads in heartbeats, deletions."""
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from tranship.chains import Chain as AnyChain
-from tranship.chains import Chains
 from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
-from tranship.flows.keeping import Pass, keeping
-from tranship.hosts import make_known
+from tranship.flows.keeping import Pass
+from tranship.flows.process import Chain as AnyChain
+from tranship.flows.process import Config as AnyConfig
+from tranship.flows.process import Opened, Part, Process
+from tranship.hosts import beating, make_known
 from tranship.journal import ServerBook
 from tranship.steps.announce import Numbers
 from tranship.steps.remove import Remove
 from tranship.steps.replay import heads_told
 from tranship.wire.contract import AUDIENCE, Answerer, Publisher
-from tranship.wire.discovery import beat, told_address
+from tranship.wire.discovery import told_address
+from tranship.wire.messages import Message
 
 HEADS_EVERY = timedelta(seconds=2)
 """How often the heads of the topics are told at least, so that a lost last announcement is noticed."""
+
+UNTOLD_HEARTBEAT = timedelta(seconds=30)
+"""What heartbeats say of their interval where none is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,8 @@ O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=Chain)
 
 
-class Options(Protocol[O_co]):
-    """The options of such a process."""
+class Config(AnyConfig[O_co], Protocol[O_co]):
+    """What such a process can be told."""
 
     @property
     def name(self) -> str:
@@ -72,111 +78,62 @@ class Options(Protocol[O_co]):
     def nameservers(self) -> NameServers:
         """Where it makes itself known."""
 
-    @property
-    def chains(self) -> Mapping[str, O_co]:
-        """Its chains, by name."""
 
+def serving(
+    config: Config[O],
+    chain: Callable[[str, O, Voice], C],
+    book: ServerBook,
+    around: Surroundings,
+    *forgetting: Pass,
+) -> Process[O, C]:
+    """Such a process. chain makes that of a name, with its options."""
 
-class Serving(Generic[O, C]):
-    """Such a process's work. `run` until it is cancelled, or has drained."""
-
-    def __init__(
-        self,
-        config: Options[O],
-        book: ServerBook,
-        around: Surroundings,
-        make: Callable[[str, O, Voice], C],
-        *forgetting: Pass,
-    ) -> None:
-        """Nothing happens before `run`; make gives the chain of a name, with its options.
-
-        forgetting: what the journal is relieved of, now and then.
-        """
-        self.health = around.health
-        self._config = config
-        self._book = book
-        self._around = around
-        self._make = make
-        self._forgetting = forgetting
-        self._drained = asyncio.Event()
-        self._numbers = Numbers("")
-        self._life = uuid.uuid4().hex[:8]
-        self._publisher: Publisher
-        self._chains: Chains[O, C]
-
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Work until drained. Calls ready when every socket is bound and every chain has started."""
-        around, config = self._around, self._config
-        self._numbers.server = await self._book.identity(uuid.uuid4().hex[:12])
-        self._numbers.heads = await self._book.heads()
-        self._numbers.told = dict(self._numbers.heads)
-        self._publisher = around.bus.publisher(config.publish.address, config.name)
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Opened[O, C]]:
+        numbers = Numbers(await book.identity(uuid.uuid4().hex[:12]), await book.heads())
+        numbers.told = dict(numbers.heads)
+        publisher = around.bus.publisher(config.publish.address, config.name)
         audience = asyncio.Event()
         asyncio.get_running_loop().call_later(AUDIENCE, audience.set)
-        voice = Voice(self._publisher, self._numbers, around.clock.now(), audience)
+        voice = Voice(publisher, numbers, around.clock.now(), audience)
+        try:
+            yield Opened(
+                lambda name, options: chain(name, options, voice),
+                lambda chains: _parts(config, chains, voice, book, around),
+            )
+        finally:
+            publisher.close()
 
-        def chain(name: str, options: O) -> C:
-            return self._make(name, options, voice)
+    return Process(config, opened, book, around, *forgetting)
 
-        async with asyncio.TaskGroup() as tasks:
-            self._chains = Chains(tasks, chain, around.health, around.clock)
-            await self._chains.become(config.chains)
-            parts = {
-                "heartbeat": self._beat,
-                "deletions": self._remove,
-                "discovery": self._register,
-                "connections": self._tidy,
-                "retention": lambda: keeping(*self._forgetting),
-                "journal": lambda: self._chains.watch("journal writing", lambda: self._book.trouble),
-            }
-            background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
-            await self._chains.started()
-            ready()
-            await self._drained.wait()
-            self._chains.cancel()
-            for task in background:
-                task.cancel()
-        self._publisher.close()
 
-    async def drain(self) -> None:
-        """Take nothing new, finish what is under way, then end `run`."""
-        await self._chains.drain()
-        self._drained.set()
+def _parts(
+    config: Config[O], chains: Iterable[C], voice: Voice, book: ServerBook, around: Surroundings
+) -> Mapping[str, Part]:
+    publisher, life = voice.publisher, uuid.uuid4().hex[:8]
+    interval = config.heartbeat or UNTOLD_HEARTBEAT
 
-    async def reload(self, config: Options[O]) -> list[str]:
-        """Go on with config: chains that are the same are not touched. Returns what has changed, in words."""
-        changes = await self._chains.become(config.chains)
-        for option in ("name", "journal", "publish", "heartbeat", "nameservers"):
-            if getattr(config, option) != getattr(self._config, option):
-                changes.append(f"{option} differs: it takes effect at the next start")
-        return changes
+    def with_heads(beat: Message) -> Message:
+        heads = [head for chain in chains for head in chain.heads()]
+        return heads_told(beat, voice.numbers.server, life, heads)
 
-    async def _beat(self) -> None:
-        interval = self._config.heartbeat or timedelta(seconds=30)
-        every = min(interval, HEADS_EVERY)
-        while True:
-            heads = [head for chain in self._chains for head in chain.heads()]
-            message = beat(self._config.name, interval.total_seconds())
-            self._publisher.tell([heads_told(message, self._numbers.server, self._life, heads)])
-            await asyncio.sleep(every.total_seconds())
+    return {
+        "heartbeat": lambda: beating(
+            publisher, config.name, interval, with_heads, every=min(interval, HEADS_EVERY)
+        ),
+        "deletions": lambda: _remove(chains, book, around),
+        "discovery": lambda: make_known(
+            around.bus, publisher.address, config.name, config.nameservers, around.on_oddity
+        ),
+    }
 
-    async def _remove(self) -> None:
-        remove = Remove(self._book, self._around.clock, self._around.story, self._around.policy.age_limit)
-        while True:
-            delays = [chain.kept_for.total_seconds() for chain in self._chains]
-            wait = await remove(max(delays, default=0.0))
-            await asyncio.sleep(1.0 if wait is None else min(1.0, wait))
 
-    async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(5.0)
-            await asyncio.to_thread(self._around.pool.close_idle)
-
-    async def _register(self) -> None:
-        around, config = self._around, self._config
-        await make_known(
-            around.bus, self._publisher.address, config.name, config.nameservers, around.on_oddity
-        )
+async def _remove(chains: Iterable[Chain], book: ServerBook, around: Surroundings) -> None:
+    remove = Remove(book, around.clock, around.story, around.policy.age_limit)
+    while True:
+        delays = [chain.kept_for.total_seconds() for chain in chains]
+        wait = await remove(max(delays, default=0.0))
+        await asyncio.sleep(1.0 if wait is None else min(1.0, wait))
 
 
 def request_address(host: str | None, answerer: Answerer) -> str:

@@ -6,8 +6,9 @@ from tranship.journal.engine import Journal, JournalError
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.orders import OrderBook, Ordered
-from tranship.journal.past import PastAnnouncements, PastJobs
+from tranship.journal.past import Lain, PastAnnouncements, PastJobs
 from tranship.journal.places import PlaceBook
+from tranship.journal.resends import Resend, ResendBook, Retold
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Deletion, Page, ServerBook, Taken, Told, Transfer
 
@@ -25,6 +26,7 @@ __all__ = [
     "Job",
     "Journal",
     "JournalError",
+    "Lain",
     "MirrorBook",
     "NewJob",
     "Offered",
@@ -34,6 +36,9 @@ __all__ = [
     "PastAnnouncements",
     "PastJobs",
     "PlaceBook",
+    "Resend",
+    "ResendBook",
+    "Retold",
     "Retry",
     "ServerBook",
     "Source",

@@ -59,6 +59,7 @@ CREATE TABLE untold (
     job INTEGER NOT NULL, request_address TEXT NOT NULL, PRIMARY KEY (job, request_address)) WITHOUT ROWID
 """,
         "ALTER TABLE sources ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN resent INTEGER NOT NULL DEFAULT 0",
     ),
 )
 
@@ -108,12 +109,16 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery that is owed; attempts that have failed so far; again: it had its turn, and comes after new ones."""
+    """A delivery that is owed; attempts that have failed so far; again: it had its turn, and comes after new ones.
+
+    resent: an operator wants it once more, whoever has published it before.
+    """
 
     id: int
     new: NewJob
     attempts: int = 0
     again: bool = False
+    resent: bool = False
 
     @property
     def own_offer(self) -> "Source":
@@ -291,7 +296,9 @@ class ClientBook:
     async def published(self, published: Sequence[tuple[int, float]]) -> None:
         """Record when the messages of jobs were published: (job, seconds since the epoch)."""
         rows = [(at, job) for job, at in published]
-        await self._do(many("UPDATE jobs SET state='done', outgoing=NULL, published=? WHERE id=?", rows))
+        await self._do(
+            many("UPDATE jobs SET state='done', resent=0, outgoing=NULL, published=? WHERE id=?", rows)
+        )
 
     async def to_tell(self, published: Sequence[tuple[int, str]]) -> None:
         """Record that servers are still to be told of what was published: (job, request address)."""
@@ -465,16 +472,16 @@ _FIELDS = (
     "chain, identity, uid, path, size, destination, server, topic,"
     " request_address, many, frame, announced, wanted, due"
 )
-_JOB = f"id, attempts, again, {_FIELDS}"
+_JOB = f"id, attempts, again, resent, {_FIELDS}"
 _EARLIER = "server, path, id, state, request_address, delivered, published, destination, reason"
 _Earlier = tuple[str, str, int, str, str, float, float, str, str]
 _OPEN = "FROM jobs WHERE chain=? AND request_address=? AND again=? AND state='wanted' AND parked=''"
 
 
 def _job(row: Sequence[object]) -> Job:
-    fields = list(row[3:])
+    fields = list(row[4:])
     fields[9] = bool(fields[9])
-    return Job(row[0], NewJob(*fields), row[1], bool(row[2]))  # type: ignore[arg-type]  # typed by the schema
+    return Job(row[0], NewJob(*fields), row[1], bool(row[2]), bool(row[3]))  # type: ignore[arg-type]  # typed by the schema
 
 
 def _addresses(db: sqlite3.Connection, chain: str) -> Iterator[str]:
@@ -576,7 +583,7 @@ def _jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:
 def _strike_off(db: sqlite3.Connection, job: int, now: float) -> list[str]:
     rows = db.execute(
         "UPDATE jobs SET state='done', reason='by another client', outgoing=NULL, published=?"
-        " WHERE id=? AND state IN ('wanted', 'delivered', 'dead') RETURNING path",
+        " WHERE id=? AND state IN ('wanted', 'delivered', 'dead') AND resent=0 RETURNING path",
         (now, job),
     )
     return [row[0] for row in rows]

@@ -3,17 +3,15 @@
 An order changes the jobs in one transaction, and leaves a row that says who ordered what (`OrderBook.heard`).
 """
 
-import json
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tranship.core.places import Pause
-from tranship.journal.engine import APPLICATION, JournalError
-from tranship.journal.survey import reading
+from tranship.journal.engine import JournalError
+from tranship.journal.orders import NAMED, give, named, ordering
+from tranship.journal.survey import kind_of, reading
 
 GIVEN_UP = "state='dead'"
 WAITING = "(state='wanted' AND (again=1 OR parked<>''))"
@@ -89,145 +87,21 @@ def drop(path: Path, names: Sequence[str], who: str, now: float) -> int:
     return _order(path, "drop", change, f"({GIVEN_UP} OR {WAITING})", names, who, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which deliveries are meant: all of these at once.
-
-    names  ids, and patterns of file names or full paths; none: all
-    topic  a prefix of topics
-    since, until   when it was announced (seconds since the epoch)
-    """
-
-    names: Sequence[str] = ()
-    topic: str = ""
-    since: float = 0.0
-    until: float = 1e12
-
-    def __str__(self) -> str:
-        """In words."""
-        topic = [f"topic {self.topic}"] if self.topic else []
-        times = [f"{self.since:.0f}..{self.until:.0f}"] if (self.since, self.until) != (0.0, 1e12) else []
-        return " ".join([*self.names, *topic, *times]) or "everything"
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A delivery that is done: its file, when that was announced (seconds since the epoch), where it went."""
-
-    id: int
-    file: str
-    topic: str
-    announced: float
-    destination: str
-
-
-def delivered(path: Path, choice: Choice) -> list[Delivered]:
-    """What is done, of what is meant; oldest first. Raises JournalError."""
-    with reading(path) as db:
-        _must_deliver(db, path)
-        rows = db.execute(
-            f"SELECT id, uid, topic, announced, destination FROM jobs WHERE {_DONE} ORDER BY id",
-            _values(choice),
-        )
-        return [Delivered(*row) for row in rows]
-
-
-def resend(path: Path, choice: Choice, who: str, now: float) -> int:
-    """Have what is done delivered and published once more; how many that are. Raises JournalError."""
-    values = {**_values(choice), "now": now}
-    with _writing(path) as db:
-        _must_deliver(db, path)
-        files = [row[0] for row in db.execute(f"SELECT uid FROM jobs WHERE {_DONE} LIMIT {_TOLD}", values)]
-        change = "state='wanted', wanted=:now, due=:now, attempts=0, again=1, parked='', reason='resent'"
-        count = db.execute(f"UPDATE jobs SET {change} WHERE {_DONE}", values).rowcount
-        told = ", ".join(files) + (" …" if count > _TOLD else "")
-        db.execute(
-            "INSERT INTO orders (at, who, what, jobs, files) VALUES (?,?,?,?,?)",
-            (now, who, f"resend {choice}", count, told),
-        )
-    return count
-
-
-def _must_deliver(db: sqlite3.Connection, path: Path) -> None:
-    _must_hold_jobs(db, path)
-    if db.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0] == "mirror":
-        raise JournalError(f"{path}: is a mirror's; have its clients resend, and it brings what they ask for")
-
-
-def _values(choice: Choice) -> dict[str, object]:
-    return {
-        "ids": json.dumps([int(name) for name in choice.names if name.isdecimal()]),
-        "patterns": json.dumps([n for n in choice.names if not n.isdecimal()] if choice.names else ["*"]),
-        "topic": choice.topic,
-        "since": choice.since,
-        "until": choice.until,
-    }
-
-
-_NAMED = (
-    "(id IN (SELECT value FROM json_each(:ids)) OR EXISTS"
-    " (SELECT 1 FROM json_each(:patterns) WHERE uid GLOB value OR path GLOB value))"
-)
-_DONE = (
-    "state='done' AND destination<>'' AND substr(topic, 1, length(:topic))=:topic"
-    f" AND announced BETWEEN :since AND :until AND {_NAMED}"
-)
-_TOLD = 5
-"""Files that an order names in the log; of more it tells the number."""
-
-
 def _order(
     path: Path, what: str, change: str, chosen: str, names: Sequence[str], who: str, now: float
 ) -> int:
-    values = {
-        "now": now,
-        "who": who,
-        "ids": json.dumps([int(name) for name in names if name.isdecimal()]),
-        "patterns": json.dumps([name for name in names if not name.isdecimal()]),
-    }
-    with _writing(path) as db:
-        where = f"{chosen} AND {_NAMED}"
-        files = [row[0] for row in db.execute(f"SELECT uid FROM jobs WHERE {where} LIMIT {_TOLD}", values)]
-        count = db.execute(f"UPDATE jobs SET {change} WHERE {where}", values).rowcount
-        told = ", ".join(files) + (" …" if count > _TOLD else "")
-        asked = f"{what} {' '.join(names)}"
-        db.execute(
-            "INSERT INTO orders (at, who, what, jobs, files) VALUES (?,?,?,?,?)",
-            (now, who, asked, count, told),
-        )
-    return count
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A transaction on the journal at path, beside its process. Raises JournalError."""
-    if not os.path.lexists(path):
-        raise JournalError(f"{path}: there is no such journal; has its process run yet, and as this user?")
-    db = None
-    try:
-        db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10, isolation_level=None
-        )
-        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-            raise JournalError(f"{path}: is no journal of Tranship; give a configuration, or its journal")
+    values = {"now": now, "who": who, **named(names)}
+    with ordering(path) as db:
         _must_hold_jobs(db, path)
-        db.execute("BEGIN IMMEDIATE")
-        yield db
-        db.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise JournalError(
-            f"{path}: can't be written: {error}; run this as the user of its process"
-        ) from error
-    finally:
-        if db is not None:
-            db.close()
+        where = f"{chosen} AND {NAMED}"
+        files = [row[0] for row in db.execute(f"SELECT uid FROM jobs WHERE {where}", values)]
+        db.execute(f"UPDATE jobs SET {change} WHERE {where}", values)
+        give(db, now, who, f"{what} {' '.join(names)}", files)
+    return len(files)
 
 
 def _must_hold_jobs(db: sqlite3.Connection, path: Path) -> None:
-    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-    if "jobs" not in tables:
+    if kind_of(db) == "server":
         raise JournalError(
             f"{path}: holds no deliveries; a server's are listed by the clients that ask for them"
         )
-    if "orders" not in tables:
-        raise JournalError(f"{path}: was written by an older Tranship; start its process once with this one")

@@ -28,6 +28,10 @@ CREATE TRIGGER heard_goes AFTER DELETE ON announcements
     BEGIN DELETE FROM heard WHERE topic=old.topic AND seq=old.seq; END;
 CREATE TRIGGER offers_go AFTER DELETE ON heard BEGIN DELETE FROM offers WHERE heard=old.id; END
 """,
+        """
+CREATE TRIGGER heard_goes_on AFTER UPDATE OF seq ON announcements
+    BEGIN UPDATE heard SET seq=new.seq WHERE topic=old.topic AND seq=old.seq; END
+""",
     ),
     (SERVER, CLIENT),
 )

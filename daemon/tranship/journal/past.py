@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tranship.journal.engine import Journal, many
 
@@ -36,22 +37,23 @@ class Old(Batch):
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten(Batch):
-    """Jobs that were forgotten; given_up of these were never delivered."""
+class Settled(Batch):
+    """Jobs that may be forgotten: `superseded` anyway, the others (path by id) as their role says."""
 
-    jobs: int
-    given_up: int
+    superseded: list[int]
+    paths: dict[int, str]
 
 
-class PastAnnouncements:
-    """The acts on what a server has announced."""
+class Lain:
+    """The acts on where files lay: the mount points of what was announced, or moved."""
 
-    def __init__(self, journal: Journal) -> None:
-        """Keep these records in journal."""
+    def __init__(self, journal: Journal, table: Literal["announcements", "jobs"]) -> None:
+        """Keep these records in journal; its table tells of the files."""
         self._do = journal.do
+        self._table = table
 
     async def mounts(self, seen: Collection[str] = ()) -> set[str]:
-        """The mount points under which announced files were seen to lie, these included."""
+        """The mount points under which files were seen to lie, these included."""
 
         def act(db: sqlite3.Connection) -> set[str]:
             row = db.execute("SELECT value FROM facts WHERE key='mounts'").fetchone()
@@ -64,9 +66,18 @@ class PastAnnouncements:
         return await self._do(act)
 
     async def newest(self, limit: int) -> list[str]:
-        """The paths of the last announcements."""
-        query = "SELECT path FROM announcements ORDER BY id DESC LIMIT ?"
+        """The paths of the last files."""
+        query = f"SELECT path FROM {self._table} ORDER BY id DESC LIMIT ?"
         return await self._do(lambda db: [row[0] for row in db.execute(query, (limit,))])
+
+
+class PastAnnouncements:
+    """The acts on what a server has announced."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Keep these records in journal."""
+        self._do = journal.do
+        self.lain = Lain(journal, "announcements")
 
     async def old(self, before: float, after: int) -> Old:
         """The next announcements after id `after` that were told before this time (seconds since the epoch)."""
@@ -130,34 +141,56 @@ class PastJobs:
     def __init__(self, journal: Journal) -> None:
         """Keep these records in journal."""
         self._do = journal.do
+        self.lain = Lain(journal, "jobs")
 
-    async def forget(self, before: float, after: int) -> Forgotten:
-        """Forget those of the next jobs after id `after` that were settled before this time, and old orders."""
+    async def settled(self, before: float, after: int) -> Settled:
+        """Those of the next jobs after id `after` that were settled before this time (seconds since the epoch)."""
 
-        def act(db: sqlite3.Connection) -> Forgotten:
+        def act(db: sqlite3.Connection) -> Settled:
             rows = db.execute(
-                "SELECT id, state, coalesce(published, due), chain, server, wanted FROM jobs WHERE id>?"
-                " ORDER BY id LIMIT ?",
+                "SELECT id, state, coalesce(published, due), chain, server, wanted, path, uid, destination"
+                " FROM jobs WHERE id>? ORDER BY id LIMIT ?",
                 (after, BATCH),
             ).fetchall()
             settled = [row for row in rows if row[1] in _SETTLED and row[2] < before]
             floors = {chain: _floor(db, chain) for chain in {row[3] for row in settled if not row[4]}}
-            gone = [row for row in settled if row[4] or row[0] <= floors[row[3]]]
-            numbers = [(row[0],) for row in gone]
-            db.executemany("DELETE FROM jobs WHERE id=?", numbers)
-            db.executemany("DELETE FROM sources WHERE job=?", numbers)
-            db.executemany("DELETE FROM untold WHERE job=?", numbers)
-            if gone:
-                db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten', ?)", (repr(before),))
-            db.execute("DELETE FROM orders WHERE at<? AND heard=1", (before,))
+            superseded: list[int] = []
+            paths: dict[int, str] = {}
+            for number, _, _, chain, server, _, path, uid, destination in settled:
+                if not server and number > floors[chain]:
+                    continue
+                if db.execute(_NEWER, (chain, uid, path, destination, number)).fetchone():
+                    superseded.append(number)
+                else:
+                    paths[number] = path
             more = len(rows) == BATCH and rows[-1][5] < before
-            given_up = sum(row[1] == "dead" for row in gone)
-            return Forgotten(rows[-1][0] if rows else after, more, len(gone), given_up)
+            return Settled(rows[-1][0] if rows else after, more, superseded, paths)
+
+        return await self._do(act)
+
+    async def forget(self, numbers: Sequence[int], before: float) -> int:
+        """Forget jobs (by id) that were settled before this time; how many of them were never delivered."""
+
+        def act(db: sqlite3.Connection) -> int:
+            given_up = 0
+            for number in numbers:
+                row = db.execute(
+                    f"DELETE FROM jobs WHERE id=? AND {_IS_SETTLED} RETURNING state", (number,)
+                ).fetchone()
+                if row is not None:  # else it was ordered anew meanwhile
+                    given_up += row[0] == "dead"
+                    db.execute("DELETE FROM sources WHERE job=?", (number,))
+                    db.execute("DELETE FROM untold WHERE job=?", (number,))
+            if numbers:
+                db.execute("INSERT OR REPLACE INTO facts VALUES ('forgotten', ?)", (repr(before),))
+            return given_up
 
         return await self._do(act)
 
 
 _SETTLED = ("done", "superseded", "dropped", "dead")
+_IS_SETTLED = f"state IN {_SETTLED}"
+_NEWER = "SELECT 1 FROM jobs WHERE chain=? AND uid=? AND path=? AND destination=? AND id>? LIMIT 1"
 
 
 def _floor(db: sqlite3.Connection, chain: str) -> int:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from tranship.core.values import Version
 from tranship.journal.engine import Journal, Schema, many
+from tranship.journal.orders import ORDERS, OrderBook
 from tranship.journal.past import PastAnnouncements
+from tranship.journal.resends import RESENDS, ResendBook
 from tranship.journal.rivals import RivalBook
 
 SCHEMA = Schema(
@@ -57,6 +59,7 @@ ALTER TABLE deletions ADD COLUMN origin TEXT;
 ALTER TABLE deletions ADD COLUMN origin_size INTEGER;
 ALTER TABLE deletions ADD COLUMN origin_mtime_ns INTEGER
 """,
+        f"{ORDERS};\n{RESENDS}",
     ),
     (
         Schema(
@@ -153,6 +156,8 @@ class ServerBook:
         self._do = journal.do
         self.past = PastAnnouncements(journal)
         self.rivals = RivalBook(journal)
+        self.orders = OrderBook(journal)
+        self.resends = ResendBook(journal)
         self._trouble = journal.trouble
 
     @property

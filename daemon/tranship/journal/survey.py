@@ -66,7 +66,7 @@ _REASONS = {
 def survey(path: Path) -> Survey:
     """Count what the journal at path says. Raises JournalError if it is none."""
     with reading(path) as db:
-        kind = _kind(db)
+        kind = kind_of(db)
         queries = _COUNTS[kind]
         counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
         chains = sorted({chain for count in counts.values() for chain in count})
@@ -124,7 +124,7 @@ def trace(path: Path, name: str) -> list[Passage]:
     with reading(path) as db:
         passages = [
             Passage(row[0], row[1], row[2], row[3], row[4] or "")
-            for part in _parts(_kind(db))
+            for part in _parts(kind_of(db))
             for query in _TRACES[part]
             for row in db.execute(query, {"name": name})
         ]
@@ -136,11 +136,16 @@ def _parts(kind: str) -> tuple[str, ...]:
     return ("server", "client") if kind == "mirror" else (kind,)
 
 
+def must_be_there(path: Path) -> None:
+    """Raise JournalError if there is nothing at path."""
+    if not os.path.lexists(path):
+        raise JournalError(f"{path}: there is no such journal; has its process run yet, and as this user?")
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The journal at path, to read. Raises JournalError."""
-    if not os.path.lexists(path):
-        raise JournalError(f"{path}: there is no such journal; has its process run yet, and as this user?")
+    must_be_there(path)
     db = None
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
@@ -156,5 +161,6 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             db.close()
 
 
-def _kind(db: sqlite3.Connection) -> str:
+def kind_of(db: sqlite3.Connection) -> str:
+    """Of which kind of process a journal is: server, client or mirror."""
     return str(db.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0])

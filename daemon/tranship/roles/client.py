@@ -8,11 +8,10 @@ publishes (Sharing).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
 
-from tranship.chains import Chains
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.retry import policy_of
 from tranship.core.clock import text_of
@@ -25,66 +24,29 @@ from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
 from tranship.flows.asking import Asking, Terms, destination_of
 from tranship.flows.hearing import Hearing
-from tranship.flows.keeping import ForgetJobs, keeping
+from tranship.flows.keeping import ForgetJobs
 from tranship.flows.missed import Missed
-from tranship.flows.obeying import obey
+from tranship.flows.process import Opened, Process
 from tranship.flows.sharing import Sharing
 from tranship.flows.unpacking import Unpacking
-from tranship.hosts import make_known
+from tranship.hosts import beating, make_known
 from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict
 from tranship.steps.hear import Announcement
 from tranship.steps.lease import signed
 from tranship.wire.contract import AUDIENCE, Publisher
-from tranship.wire.discovery import beat
+from tranship.wire.messages import Message
 
 
-class Client:
-    """A client process's work. `run` until it is cancelled, or has drained."""
+def client(config: ClientConfig, book: ClientBook, around: Surroundings) -> "Process[ClientChain, _Chain]":
+    """A client process's work. Nothing happens before its `run`."""
 
-    def __init__(self, config: ClientConfig, book: ClientBook, around: Surroundings) -> None:
-        """Make it; nothing happens before `run`."""
-        self.health = around.health
-        self._config = config
-        self._book = book
-        self._around = around
-        self._drained = asyncio.Event()
-        self._chains: Chains[ClientChain, _Chain]
+    def chain(name: str, options: ClientChain) -> _Chain:
+        return _Chain(name, options, book, around)
 
-    async def run(self, ready: Callable[[], None]) -> None:
-        """Work until drained. Calls ready when every chain listens."""
-        around, book = self._around, self._book
-
-        def chain(name: str, options: ClientChain) -> _Chain:
-            return _Chain(name, options, book, around)
-
-        async with asyncio.TaskGroup() as tasks:
-            self._chains = Chains(tasks, chain, around.health, around.clock)
-            await self._chains.become(self._config.chains)
-            parts = {
-                "journal": lambda: self._chains.watch("journal writing", lambda: book.trouble),
-                "orders": lambda: obey(book.orders, self._chains),
-                "retention": lambda: keeping(ForgetJobs(self._config.keep, book.past, around.clock)),
-            }
-            background = [tasks.create_task(self._chains.keep(name, part)) for name, part in parts.items()]
-            await self._chains.started()
-            ready()
-            await self._drained.wait()
-            self._chains.cancel()
-            for task in background:
-                task.cancel()
-
-    async def drain(self) -> None:
-        """Ask for nothing new, finish what is under way, then end `run`."""
-        await self._chains.drain()
-        self._drained.set()
-
-    async def reload(self, config: ClientConfig) -> list[str]:
-        """Go on with config: chains that are the same are not touched. Returns what has changed, in words."""
-        changes = await self._chains.become(config.chains)
-        for option in ("name", "journal", "keep"):
-            if getattr(config, option) != getattr(self._config, option):
-                changes.append(f"{option} differs: it takes effect at the next start")
-        return changes
+    opened = Opened(chain)
+    return Process(
+        config, lambda: nullcontext(opened), book, around, ForgetJobs(config.keep, book.past, around.clock)
+    )
 
 
 class _Chain:
@@ -126,9 +88,7 @@ class _Chain:
                 tasks.create_task(self._arrival.run(publisher))
                 tasks.create_task(self._asking.run(begin))
                 tasks.create_task(self._missed.run(self, begin))
-                if options.heartbeat:
-                    tasks.create_task(self._beat(publisher, options.heartbeat))
-                tasks.create_task(self._make_known(publisher))
+                tasks.create_task(self._live(publisher))
         finally:
             publisher.close()
             self._arrival.close()
@@ -170,7 +130,8 @@ class _Chain:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
         message = announcement.message
         destination, reason = destination_of(message, self.options.destination)
-        same = identity(announcement.files)
+        same = announcement.identity
+        alone = len(announcement.files) == 1 and not announcement.resent
         about = Matter(same, announcement.server, announcement.files[0].path)
         standing = self._sharing.announced(about, now + self.options.processing_delay.total_seconds())
         new = NewJob(
@@ -189,7 +150,7 @@ class _Chain:
             now,
             max(now, standing.until),
             announcement.seq,
-            identity([Wanted(announcement.files[0].uid, "")]) if len(announcement.files) == 1 else "",
+            identity([Wanted(announcement.files[0].uid, "")]) if alone else "",
         )
         return new, reason
 
@@ -220,12 +181,16 @@ class _Chain:
 
     # heartbeats, discovery
 
-    async def _make_known(self, publisher: Publisher) -> None:
-        around, name = self._around, f"move_it_{self.name}"
-        await make_known(around.bus, publisher.address, name, self.options.nameservers, around.on_oddity)
+    async def _live(self, publisher: Publisher) -> None:
+        """Make the publisher known, and show that it lives."""
+        around, options, name = self._around, self.options, f"move_it_{self.name}"
 
-    async def _beat(self, publisher: Publisher, every: timedelta) -> None:
-        while True:
-            told = beat(f"move_it_{self.name}", every.total_seconds())
-            publisher.tell([signed(told, self._sharing.client)])
-            await asyncio.sleep(every.total_seconds())
+        def with_id(beat: Message) -> Message:
+            return signed(beat, self._sharing.client)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                make_known(around.bus, publisher.address, name, options.nameservers, around.on_oddity)
+            )
+            if options.heartbeat:
+                tasks.create_task(beating(publisher, name, options.heartbeat, with_id))

@@ -24,8 +24,10 @@ from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
 from tranship.flows.hearing import Hearing
+from tranship.flows.keeping import ForgetJobs
 from tranship.flows.listening import Ears, lookup_of, names_a_host, providers_of
-from tranship.flows.moving import Moving
+from tranship.flows.moving import moving
+from tranship.flows.process import Process
 from tranship.flows.uploading import Uploading, lane_of, owner_of, version_id
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
@@ -39,14 +41,14 @@ from tranship_movers.place import Place
 
 def dispatcher(
     config: DispatcherConfig, book: ClientBook, around: Surroundings
-) -> Moving[DispatcherChain, "_Chain"]:
+) -> Process[DispatcherChain, "_Chain"]:
     """A dispatcher process's work."""
     owner = owner_of(str(config.journal))
 
     def chain(name: str, options: DispatcherChain, publisher: Publisher | None) -> _Chain:
         return _Chain(name, options, owner, book, around, publisher)
 
-    return Moving(config, chain, book, around)
+    return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock))
 
 
 class _Chain:

@@ -24,8 +24,10 @@ from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
 from tranship.flows.fetching import Fetching
 from tranship.flows.hearing import Hearing
+from tranship.flows.keeping import ForgetJobs
 from tranship.flows.listening import Ears, lookup_of, providers_of
-from tranship.flows.moving import Moving
+from tranship.flows.moving import moving
+from tranship.flows.process import Process
 from tranship.flows.uploading import lane_of
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.steps.locate import Located, allowed, locate, without_secrets
@@ -35,13 +37,13 @@ from tranship.wire.messages import Message, Unsendable, compose, decode_whole
 from tranship_movers.place import Place
 
 
-def fetch(config: FetchConfig, book: ClientBook, around: Surroundings) -> Moving[FetchChain, "_Chain"]:
+def fetch(config: FetchConfig, book: ClientBook, around: Surroundings) -> Process[FetchChain, "_Chain"]:
     """A fetcher process's work."""
 
     def chain(name: str, options: FetchChain, publisher: Publisher | None) -> _Chain:
         return _Chain(name, options, book, around, publisher)
 
-    return Moving(config, chain, book, around)
+    return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock))
 
 
 class _Chain:

@@ -15,7 +15,6 @@ from datetime import timedelta
 from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.retry import policy_of
 from tranship.core.allow import Allowed
-from tranship.core.identity import identity
 from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.delivery import Delivery
@@ -24,8 +23,10 @@ from tranship.flows.asking import Terms as AskingTerms
 from tranship.flows.bringing import Books, Bringing, Own, PassOn
 from tranship.flows.hearing import Hearing
 from tranship.flows.keeping import ForgetAnnouncements, ForgetJobs
+from tranship.flows.process import Process
 from tranship.flows.requests import Requests, Terms
-from tranship.flows.serving import Serving, Voice, request_address
+from tranship.flows.resending import Resending
+from tranship.flows.serving import Voice, request_address, serving
 from tranship.journal import Announced, Cursor, Heard, Source
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import retold
@@ -37,7 +38,7 @@ CLOCK_SET = 1.0
 """Seconds after which a delay is looked at again: the clock may have been set meanwhile."""
 
 
-def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Serving[MirrorChain, _Chain]":
+def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Process[MirrorChain, _Chain]":
     """A mirror process's work. Nothing happens before its `run`."""
 
     def chain(name: str, options: MirrorChain, voice: Voice) -> _Chain:
@@ -47,7 +48,7 @@ def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Serving
         ForgetAnnouncements(config.keep, books.server.past, around.clock),
         ForgetJobs(config.keep, books.client.past, around.clock),
     )
-    return Serving(config, books.server, around, chain, *forgetting)
+    return serving(config, chain, books.server, around, *forgetting)
 
 
 class _Chain:
@@ -95,6 +96,7 @@ class _Chain:
             self._bringing.changed,
             self._bringing,
         )
+        self._resending = Resending(name, books.server, voice, around, _had_anew, self._requests.forget)
 
     def heads(self) -> list[tuple[str, int, str]]:
         """The topics that were told of, the last number of each, and where to ask for it."""
@@ -114,6 +116,7 @@ class _Chain:
                 tasks.create_task(self._asking.run(begin))
                 tasks.create_task(self._requests.run(answerer))
                 tasks.create_task(self._retell())
+                tasks.create_task(self._resending.run(self._address))
         finally:
             answerer.close()
             self._bringing.threads.close()
@@ -122,6 +125,11 @@ class _Chain:
         """Take nothing new; wait until what was granted is brought, moved and answered."""
         await self._requests.drain()
         await self._asking.drain()
+
+    async def obey(self) -> None:
+        """Orders were given: of what is to be brought, and what is to be told once more."""
+        await self._asking.obey()
+        await self._resending.obey()
 
     # hear
 
@@ -132,7 +140,7 @@ class _Chain:
         heard = [
             Heard(
                 self._name,
-                identity(each.files),
+                each.identity,
                 each.files[0].path,
                 Source(each.request_address, each.many, each.message.encode()),
                 due,
@@ -217,6 +225,11 @@ class _Chain:
 
     def _count(self, part: str, count: int = 1) -> None:
         self._around.health.progress(f"{self._name} {part}", self._around.clock.monotonic(), count)
+
+
+async def _had_anew(versions: Sequence[Version]) -> list[str]:
+    """Whatever is announced once more can be brought once more, as far as is known here."""
+    return [""] * len(versions)
 
 
 def _asking_terms(options: MirrorChain, around: Surroundings) -> AskingTerms:

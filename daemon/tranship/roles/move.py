@@ -24,7 +24,9 @@ from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
 from tranship.flows.emptying import Emptying, mark_of
-from tranship.flows.moving import Moving
+from tranship.flows.keeping import ForgetJobs, only_gone
+from tranship.flows.moving import moving
+from tranship.flows.process import Process
 from tranship.flows.reception import Reception, Watching
 from tranship.flows.uploading import Uploading, owner_of, version_id
 from tranship.journal import ClientBook, Job, NewJob
@@ -34,7 +36,7 @@ from tranship.wire.messages import Message, compose, decode_whole
 from tranship_movers.place import Place
 
 
-def move(config: MoveConfig, book: ClientBook, around: Surroundings) -> "Moving[MoveChain, _Chain]":
+def move(config: MoveConfig, book: ClientBook, around: Surroundings) -> "Process[MoveChain, _Chain]":
     """A mover process's work."""
     owner = owner_of(str(config.journal))
     begun = around.clock.now()
@@ -42,7 +44,7 @@ def move(config: MoveConfig, book: ClientBook, around: Surroundings) -> "Moving[
     def chain(name: str, options: MoveChain, publisher: Publisher | None) -> _Chain:
         return _Chain(name, options, owner, begun, book, around, publisher)
 
-    return Moving(config, chain, book, around)
+    return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock, only_gone))
 
 
 class _Chain:

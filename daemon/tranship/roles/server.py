@@ -19,16 +19,19 @@ from tranship.config.server import Watch as WatchBy
 from tranship.core.allow import Allowed
 from tranship.core.blocking import Blocking
 from tranship.core.origin import Origin
-from tranship.core.values import Sighting
+from tranship.core.values import Sighting, Version
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import ForgetAnnouncements
 from tranship.flows.named import Named
+from tranship.flows.process import Process
 from tranship.flows.reception import Outlet, Reception, Watching
 from tranship.flows.requests import Requests, Terms
-from tranship.flows.serving import Serving, Voice, request_address
+from tranship.flows.resending import Check, Resending, gone
+from tranship.flows.serving import Voice, request_address, serving
 from tranship.flows.unpacking import Unpacked
 from tranship.journal import ServerBook
+from tranship.lanes import Threads
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import Announce, Wording
 from tranship.steps.request import Grant
@@ -42,7 +45,7 @@ SWEEPING = 3.0
 
 def server(
     config: ServerConfig, book: ServerBook, around: Surroundings
-) -> "Serving[ServerChain, _Chain | _Alone]":
+) -> "Process[ServerChain, _Chain | _Alone]":
     """A server process's work. Nothing happens before its `run`."""
 
     def chain(name: str, options: ServerChain, voice: Voice) -> _Chain | _Alone:
@@ -50,7 +53,7 @@ def server(
             return _Alone(name, options, book, around, voice)
         return _Chain(name, options, book, around, voice, options.request)
 
-    return Serving(config, book, around, chain, ForgetAnnouncements(config.keep, book.past, around.clock))
+    return serving(config, chain, book, around, ForgetAnnouncements(config.keep, book.past, around.clock))
 
 
 class _Chain:
@@ -91,6 +94,10 @@ class _Chain:
             around,
             self._reception.settle_anew,
         )
+        self._resending = Resending(
+            name, book, voice, around, _gone_of(self._reception.threads), self._requests.forget
+        )
+        self.obey = self._resending.obey
 
     def heads(self) -> list[tuple[str, int, str]]:
         """The topic, its last number that was told, and where to ask for it."""
@@ -109,6 +116,7 @@ class _Chain:
             await self._book.broken_off(self._name)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._requests.run(answerer))
+                tasks.create_task(self._resending.run(self._address))
                 await self._take_in(tasks)
         finally:
             answerer.close()
@@ -170,6 +178,8 @@ class _Alone:
         self._voice = voice
         self._reception = Reception(name, _watching(options, voice.begun), around)
         self.started = self._reception.started
+        self._resending = Resending(name, book, voice, around, _gone_of(self._reception.threads))
+        self.obey = self._resending.obey
 
     def heads(self) -> list[tuple[str, int, str]]:
         """None: nobody can ask."""
@@ -179,10 +189,19 @@ class _Alone:
         """Work until cancelled."""
         blocking = self._reception.threads.do
         announce = _announce(self._name, self.options, self._book, self._around, self._voice, blocking, "")
-        await self._reception.run(_Heard(announce, self._voice.audience))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._resending.run(""))
+            tasks.create_task(self._reception.run(_Heard(announce, self._voice.audience)))
 
     async def drain(self) -> None:
         """Nothing is under way that anybody waits for."""
+
+
+def _gone_of(threads: Threads) -> Check:
+    async def check(versions: Sequence[Version]) -> list[str]:
+        return await threads.do(gone, versions)
+
+    return check
 
 
 def _announce(

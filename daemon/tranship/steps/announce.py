@@ -217,18 +217,17 @@ def facts(server: str, seq: int, version: Version) -> dict[str, Any]:
     }
 
 
-def retold(message: Message, request_address: str, server: str, seq: int) -> Message:
-    """The announcement of another server as one's own: to be asked for at request_address, by number seq of server."""
+def retold(message: Message, request_address: str, server: str, seq: int, resent: str = "") -> Message:
+    """An announcement that was told before, as one's own: to be asked for at request_address, by number seq of server.
+
+    request_address: "" leaves it out. resent: the mark of one that is to be taken as if it were new.
+    """
     ours = message.fields.get("tranship")
-    kept = (
-        {key: ours[key] for key in ("size", "mtime", "checksum") if key in ours}
-        if isinstance(ours, dict)
-        else {}
-    )
-    told = {"v": 1, "server": server, "seq": seq, **kept}
-    return compose(
-        message.subject, message.type, {**message.data, "request_address": request_address, "tranship": told}
-    )
+    before = ours if isinstance(ours, dict) else {}
+    kept = {key: before[key] for key in ("size", "mtime", "checksum", "resent") if key in before}
+    told = {"v": 1, "server": server, "seq": seq, **kept, **({"resent": resent} if resent else {})}
+    where = {"request_address": request_address} if request_address else {}
+    return compose(message.subject, message.type, {**message.data, **where, "tranship": told})
 
 
 def _part(version: Version) -> dict[str, Any]:

@@ -6,13 +6,13 @@ destination, or has published.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeGuard
 
 from tranship.core.handover import Event, Matter
-from tranship.core.identity import identity
+from tranship.core.identity import apart, identity
 from tranship.core.values import Wanted
 from tranship.wire.contract import BusError, Heard, host_and_port
 from tranship.wire.messages import Message, files
@@ -25,6 +25,7 @@ class Announcement:
     """Something that can be requested.
 
     server: stable id ("" for a peer of the old kind), seq: its number (0 likewise), request_address: host:port.
+    resent: the mark of one that is told once more, on purpose ("": it is not).
     """
 
     message: Message
@@ -32,6 +33,12 @@ class Announcement:
     server: str
     seq: int
     request_address: str
+    resent: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What identifies the delivery that it offers: what is resent is another one."""
+        return _identity(self.files, self.resent)
 
     @property
     def many(self) -> bool:
@@ -106,9 +113,10 @@ def announcement_of(message: Message) -> Announcement | None:
     if not (isinstance(server, str) and _is_number(seq)):
         server, seq, ours = "", 0, {}
     wanted = tuple(_wanted(item, ours) for item in files(data) if "uid" in item and "uri" in item)
-    if not wanted or any(not _is_name(file.uid) for file in wanted) or not _is_text(server, wanted):
+    resent = _mark(ours)
+    if not wanted or any(not _is_name(file.uid) for file in wanted) or not _is_text(server + resent, wanted):
         return None
-    return Announcement(message, wanted, server, seq, address)
+    return Announcement(message, wanted, server, seq, address, resent)
 
 
 def about_of(message: Message) -> Matter:
@@ -120,11 +128,22 @@ def about_of(message: Message) -> Matter:
         return Matter(*parts) if _is_text("".join(parts)) else Matter("")
     given = facts.get("server")
     server = given if isinstance(given, str) else ""
-    wanted = [_wanted(item, facts if server else {}) for item in files(message.data) if "uid" in item]
-    if not wanted or not _is_text(server, wanted):
+    ours = facts if server else {}
+    wanted = [_wanted(item, ours) for item in files(message.data) if "uid" in item]
+    if not wanted or not _is_text(server + _mark(ours), wanted):
         return Matter("")
     path = wanted[0].path if "request_address" in message.fields else ""
-    return Matter(identity(wanted), server, path)
+    return Matter(_identity(wanted, _mark(ours)), server, path)
+
+
+def _identity(wanted: Iterable[Wanted], resent: str) -> str:
+    return apart(identity(wanted), resent) if resent else identity(wanted)
+
+
+def _mark(facts: Mapping[str, object]) -> str:
+    """The mark of what is resent, as far as it makes sense; "" if there is none."""
+    mark = facts.get("resent")
+    return mark if isinstance(mark, str) and len(mark) < _LONGEST_ID else ""
 
 
 def likeness(message: Message) -> str:
