@@ -364,6 +364,10 @@ CLIENT_CASES = {
         ("b:9010", "'b_c!:9010'"),
         [":4: chains.a.providers: 'b_c!' is no host; give a name or an IP address, without a port"],
     ),
+    "a lease in which nobody can publish": (
+        "    lease: 1 s\n",
+        [":7: chains.a.lease: '1 s' is too short to publish in and to tell the server; give 4 s or more"],
+    ),
     "no provider": (
         ("[b:9010]", "[]"),
         [":4: chains.a.providers: an empty list does not fit; give a list of host:port or host:port/topic"],

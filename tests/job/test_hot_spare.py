@@ -11,7 +11,7 @@ import pytest
 from stage import Process, Site, free_port, wait_for
 from tranship.faultpoints import VARIABLE, Point
 
-LEASE = 2.0
+LEASE = 4.0
 
 PHASES = {
     "before_push": Point.WANTED,

@@ -16,7 +16,7 @@ from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
 
 PRIMARY = "127.0.0.1:1001"
-LEASE = 1.0
+LEASE = 4.0
 
 
 class Section:
@@ -141,13 +141,13 @@ def test_two_live_clients_that_do_not_hear_each_other_are_judged_by_the_server(t
     async def main() -> None:
         async with rig(tmp_path) as site:
             await site.server()
-            primary = await site.client(1, lease=f"{LEASE} s")
+            primary = await site.client(1, lease="12 s")
             both = ["127.0.0.1:100", PRIMARY]
-            spare = await site.client(2, lease=f"{LEASE} s", processing_delay="5 s", providers=both)
+            spare = await site.client(2, lease="12 s", processing_delay="5 s", providers=both)
             site.drop("met.dat")
             await until(lambda: spare.story.of(Step.SKIPPED), "the spare has met its primary")
             await spare.kill()
-            spare = await site.client(2, lease=f"{LEASE} s", providers=["127.0.0.1:100"])  # deaf
+            spare = await site.client(2, lease="12 s", providers=["127.0.0.1:100"])  # deaf
             names = [f"{number}.dat" for number in range(50)]
             for name in names:
                 site.drop(name)

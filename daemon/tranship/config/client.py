@@ -14,6 +14,7 @@ from tranship.config.kinds import (
     FullPath,
     Interval,
     IntervalOrNo,
+    Lease,
     Name,
     Options,
     Scale,
@@ -73,10 +74,10 @@ class ClientChain(Options):
     processing_delay: Duration = Field(
         default=timedelta(0), description="Spare: wait this long for the primary to act first."
     )
-    lease: Interval = Field(
+    lease: Lease = Field(
         default=timedelta(seconds=30),
         description="How long another client of the same section, a primary or a spare, is given to publish what it "
-        "said it has under way, if nothing more is heard of it; longer than it takes to unpack a file.",
+        "said it has under way, if nothing more is heard of it. At least 4 s, and longer than unpacking takes.",
     )
     req_timeout: Interval = Field(
         default=timedelta(seconds=1),

@@ -88,6 +88,13 @@ def interval(value: object) -> timedelta:
     return found
 
 
+def _lease(value: object) -> timedelta:
+    found = duration(value)
+    if found < timedelta(seconds=4):
+        raise refuse(f"{given(value)} is too short to publish in and to tell the server", "give 4 s or more")
+    return found
+
+
 def _unless_no(read: Callable[[object], timedelta]) -> Callable[[object], timedelta | None]:
     def read_or_none(value: object) -> timedelta | None:
         return None if value is None or is_no(value) else read(value)
@@ -133,6 +140,7 @@ Duration = Annotated[_Duration, Wanted("a duration like 30 s, 5 min, 200 ms")]
 Interval = Annotated[
     timedelta, BeforeValidator(interval), Wanted("a duration above 0, like 30 s, 5 min, 200 ms")
 ]
+Lease = Annotated[timedelta, BeforeValidator(_lease), Wanted("a duration of 4 s or more, like 30 s")]
 IntervalOrNo = Annotated[
     timedelta | None, BeforeValidator(_unless_no(interval)), Wanted("a duration above 0, like 30 s, or no")
 ]
