@@ -1,11 +1,14 @@
 """The examples in config/ load, and docs/configuration.md says what the options say."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from test_examples_run import NEW as LOADED
 
 from tranship.config import Overrides, Parameters, Stable, load, taken_on_trust
+from tranship.config.load import ROLES
 from tranship.config.reference import page
 
 HERE = Path(__file__).parents[2]
@@ -101,6 +104,17 @@ def test_every_example_is_tested_here():
     text = Path(__file__).read_text()
     loaded = {f"config/{name}.yaml" for name in LOADED}
     assert [name for name in files - loaded if name not in text] == []
+
+
+def test_every_role_has_an_example():
+    roles = {yaml.safe_load(file.read_text())["role"] for file in (HERE / "config").glob("*.yaml")}
+    assert roles == set(ROLES)
+
+
+def test_every_example_is_run():
+    run = (HERE / "tests/config/test_examples_run.py").read_text()
+    for file in (HERE / "config").glob("*.yaml"):
+        assert re.search(rf'here\.(start|text)\(("[a-z]+", )?"{file.stem}"', run), file
 
 
 def test_the_page_is_made_from_the_options():
