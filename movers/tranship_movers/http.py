@@ -19,7 +19,10 @@ from pydantic import Field
 from tranship_movers.contract import Facts, Powers, Progress, unheard
 from tranship_movers.errors import Mangled, Permanent, SourceChanged
 from tranship_movers.place import Place
-from tranship_movers.web import Ask, Reply, Web, WebOptions, on_our_side, tell
+from tranship_movers.web.line import Ask, Reply
+from tranship_movers.web.meanings import on_our_side, tell
+from tranship_movers.web.options import WebOptions
+from tranship_movers.web.web import Web
 
 PAGES = frozenset({"text/html", "application/xhtml+xml"})
 PAGE_NAMES = (".html", ".htm", ".xhtml")

@@ -16,7 +16,7 @@ from typing import Literal
 
 from servers.proxy import Fault, Kind, Proxy
 from tranship_movers.contract import Mover
-from tranship_movers.errors import Fatal, MoverError, Temporary
+from tranship_movers.errors import Busy, Fatal, MoverError, Temporary
 from tranship_movers.transfer import download, new_token, sweep, upload
 
 PATIENCE = "600 ms"
@@ -147,12 +147,16 @@ def _broken(proxy: Proxy, fault: Fault) -> Iterator[None]:
 
 
 def _at_last(act: Callable[[], None]) -> None:
-    """Do what must succeed; a place that is paused is probed again (SeaweedFS may forget its bucket for a moment)."""
+    """Do what must succeed.
+
+    A place that is paused is probed again (SeaweedFS may forget its bucket for a moment), and so is one that is busy
+    (rclone keeps the temporary locked until it notices that the line was cut).
+    """
     end = time.monotonic() + DEADLINE_SECONDS
     while True:
         try:
             return act()
-        except Fatal:
+        except (Fatal, Busy):
             if time.monotonic() > end:
                 raise
 

@@ -38,7 +38,8 @@ from tranship_movers.errors import (
 from tranship_movers.http import HttpMover, HttpOptions
 from tranship_movers.place import Place
 from tranship_movers.transfer import download
-from tranship_movers.web import Challenge, refusal
+from tranship_movers.web.digest import Challenge
+from tranship_movers.web.meanings import refusal
 
 Write = Callable[[str, bytes], Path]
 TOKEN = "Pl4nted-T0ken"
@@ -544,7 +545,7 @@ def test_a_token_with_a_line_break_is_no_second_header(tmp_path: Path) -> None:
 
 def test_digest_answers_as_rfc_7616_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
-    monkeypatch.setattr("tranship_movers.web.secrets.token_hex", lambda _: cnonce)
+    monkeypatch.setattr("tranship_movers.web.digest.secrets.token_hex", lambda _: cnonce)
     nonce, opaque = (
         "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
         "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",

@@ -21,7 +21,6 @@ from servers import s3, scripted
 from servers.ports import free_port
 from servers.proxy import Fault, Proxy, Route
 from servers.s3 import BUCKET, KEY, READER, READER_SECRET, S3, SECRET, Heard, Said
-from tranship_movers.boto import CODES, EXCEPTIONS, MEANINGLESS, STATUS, ours
 from tranship_movers.checks import CHECKS, Ground
 from tranship_movers.errors import (
     Busy,
@@ -40,6 +39,8 @@ from tranship_movers.errors import (
 from tranship_movers.options import options_of
 from tranship_movers.place import Place
 from tranship_movers.s3 import S3Mover, S3Options
+from tranship_movers.s3.meanings import CODES, EXCEPTIONS, STATUS, ours
+from tranship_movers.s3.options import MEANINGLESS
 from tranship_movers.transfer import upload
 
 MIB = 1 << 20
@@ -430,7 +431,7 @@ def test_boto_s_own_checksums_can_be_asked_for(seaweed: S3, tmp_path: Path) -> N
 def test_config_kwargs_reach_botocore_but_not_past_the_deadline(seaweed: S3, tmp_path: Path) -> None:
     told = {"read_timeout": "3600", "connect_timeout": "1", "s3": {"addressing_style": "path"}}
     line = mover(seaweed, config_kwargs=told)
-    config = line._client.meta.config
+    config = line._bucket.client.meta.config
     assert (config.read_timeout, config.connect_timeout) == (10, 1)
     line.put(written(tmp_path / "x", 10), "/configured.dat")
     assert line.stat("/configured.dat") is not None

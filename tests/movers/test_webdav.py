@@ -31,7 +31,8 @@ from tranship_movers.errors import (
 )
 from tranship_movers.place import Place
 from tranship_movers.transfer import upload
-from tranship_movers.webdav import WebdavMover, WebdavOptions, entries_of
+from tranship_movers.webdav import WebdavMover, WebdavOptions
+from tranship_movers.webdav.multistatus import entries_of
 
 Write = Callable[[str, bytes], Path]
 OLD = 1_234_567_890

@@ -1,15 +1,6 @@
-"""S3 and what speaks like it (SeaweedFS, MinIO, Ceph, rclone, …), by boto3's engine, botocore.
-
-Places are `s3://bucket/key`, at any endpoint. An object appears whole or not at all, so nothing needs a
-temporary name; a folder is no more than a part of the key. Size and checksum of what is put or got are
-compared on the way (Content-MD5 and ETag). A large file goes in parts, several at once; if one fails, none is
-left.
-"""
+"""The verbs of a mover, with the objects of one bucket."""
 
 import os
-import random
-import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -17,30 +8,17 @@ from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from tranship_movers.boto import (
-    MIB,
-    Body,
-    Reply,
-    S3Options,
-    client,
-    demand_whole,
-    extras,
-    hush,
-    ours,
-    shortcut,
-)
 from tranship_movers.contract import Facts, Powers, Progress, unheard
 from tranship_movers.errors import (
     Busy,
     Mangled,
     Misconfigured,
     MoverError,
-    NameRefused,
     Permanent,
     SourceChanged,
     SourceGone,
@@ -49,7 +27,13 @@ from tranship_movers.errors import (
     Unreachable,
     translated,
 )
-from tranship_movers.parts import (
+from tranship_movers.place import Place
+from tranship_movers.s3.bodies import Body
+from tranship_movers.s3.bucket import bucket
+from tranship_movers.s3.client import hush
+from tranship_movers.s3.meanings import Reply, ours
+from tranship_movers.s3.options import MIB, S3Options
+from tranship_movers.s3.parts import (
     PIECE,
     Heard,
     Md5,
@@ -67,9 +51,7 @@ from tranship_movers.parts import (
     spans_of,
     unheeded,
 )
-from tranship_movers.place import Place
-
-__all__ = ["S3Mover", "S3Options"]
+from tranship_movers.s3.shortcut import shortcut
 
 T = TypeVar("T")
 
@@ -97,22 +79,20 @@ class S3Mover:
             raise Misconfigured(
                 "is not s3://bucket/key; a server is told by `endpoint_url`", where=str(place)
             )
-        self._bucket = place.host
         self._options = options
         self._closed = False
         hush()
         with translated(str(place), ours):
-            self._client, credentials = client(place, options)
-            self._extras = extras(self._client, options)
-            self._shortcut = shortcut(self._client, credentials, self._bucket, options)
+            self._bucket, credentials = bucket(place, options, self.pauses)
+            self._shortcut = shortcut(self._bucket.client, credentials, place.host, options)
             with suppress(Permanent), translated(str(place), ours):
-                self._call("list_objects_v2", MaxKeys=1)
+                self._bucket.call("list_objects_v2", MaxKeys=1)
 
     def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Write the local file source at name: in one request up to `part_size`, else in parts."""
         if offset:
-            raise Misconfigured("an object can't be continued", where=self._where(name))
-        key, step = self._key(name), self._options.part_size
+            raise Misconfigured("an object can't be continued", where=self._bucket.where(name))
+        key, step = self._bucket.key(name), self._options.part_size
         with opened(source) as file, listening(progress) as heard:
             described = {"Key": key, "Metadata": self._metadata(file.mtime_ns)}
             if file.size > step:
@@ -123,14 +103,16 @@ class S3Mover:
 
     def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
         """Write the bytes at name into target: by one request up to `part_size`, else in parts."""
-        key = self._key(name)
+        key = self._bucket.key(name)
         with made(target) as file, listening(progress) as heard:
-            reply, digest = self._try(partial(self._get_at_once, key, file, heard.part()), key, heard)
+            reply, digest = self._bucket.patiently(
+                partial(self._get_at_once, key, file, heard.part()), key, heard
+            )
             if digest is None:
                 digest = self._get_in_parts(key, reply, file, heard)
             differs = digest and self._proof(reply) not in (None, digest)
             if differs and not ("-" in str(digest) and self._same_again(key, reply, file)):
-                raise Mangled(OTHER_MD5, where=self._where(key))
+                raise Mangled(OTHER_MD5, where=self._bucket.where(key))
         os.utime(target, ns=(_mtime(reply),) * 2)
 
     def stat(self, name: str) -> Facts | None:
@@ -138,18 +120,18 @@ class S3Mover:
 
         The modification time is the source's, if who put it told it (`x-amz-meta-mtime`, as rclone does).
         """
-        key = self._folder(name)
-        reply = self._head(key) if key else None
+        key = self._bucket.folder(name)
+        reply = self._bucket.head(key) if key else None
         if reply is not None:
             return Facts(name, reply["ContentLength"], _mtime(reply))
-        below = self._ask("list_objects_v2", Prefix=f"{key}/" if key else "", MaxKeys=1)
+        below = self._bucket.ask("list_objects_v2", Prefix=f"{key}/" if key else "", MaxKeys=1)
         return Facts(name, 0, is_folder=True) if below.get("Contents") or not key else None
 
     def list(self, folder: str) -> Iterator[Facts]:
         """The names in folder, asked for page by page. Without modification times: a listing has not ours."""
-        key = self._folder(folder)
+        key = self._bucket.folder(folder)
         prefix = f"{key}/" if key else ""
-        for page in self._pages(prefix):
+        for page in self._bucket.pages(prefix):
             for below in page.get("CommonPrefixes", ()):
                 yield Facts(below["Prefix"][len(prefix) :].rstrip("/"), 0, is_folder=True)
             for found in page.get("Contents", ()):
@@ -159,14 +141,14 @@ class S3Mover:
     def remove(self, name: str) -> None:
         """Remove the object name; removing what is not there is no error."""
         with suppress(SourceGone):
-            self._ask("delete_object", Key=self._key(name))
+            self._bucket.ask("delete_object", Key=self._bucket.key(name))
 
     def rename(self, old: str, new: str) -> None:
         """Copy old to new within the place, then remove old."""
-        source, key = self._key(old), self._key(new)
-        reply = self._head(source)
+        source, key = self._bucket.key(old), self._bucket.key(new)
+        reply = self._bucket.head(source)
         if reply is None:
-            raise SourceGone("there is no such name", where=self._where(source))
+            raise SourceGone("there is no such name", where=self._bucket.where(source))
         if source != key:
             self._copy(source, key, reply)
             self.remove(old)
@@ -176,9 +158,9 @@ class S3Mover:
 
     def checksum(self, name: str, algorithm: str) -> str | None:
         """The MD5 that the place has of name; None in other algorithms, and of what came in parts."""
-        if algorithm != "md5" or (reply := self._head(self._key(name))) is None:
+        if algorithm != "md5" or (reply := self._bucket.head(self._bucket.key(name))) is None:
             return None
-        theirs = self._digest(reply)
+        theirs = self._bucket.digest(reply)
         return theirs if theirs and "-" not in theirs else None
 
     def alive(self) -> bool:
@@ -186,7 +168,7 @@ class S3Mover:
         if self._closed:
             return False
         try:
-            self._client.get_bucket_location(Bucket=self._bucket)
+            self._bucket.client.get_bucket_location(Bucket=self._bucket.name)
         except ClientError:
             return True
         except (BotoCoreError, HTTPError, OSError):
@@ -196,7 +178,7 @@ class S3Mover:
     def close(self) -> None:
         """End all connections."""
         self._closed = True
-        self._client.close()
+        self._bucket.client.close()
         if self._shortcut is not None:
             self._shortcut.close()
 
@@ -206,7 +188,9 @@ class S3Mover:
         """Send body as an object of its own."""
         reply: Reply | None = None
         if self._shortcut is not None and len(body.content) <= PIECE:
-            reply = self._try(partial(self._shortcut.put, body, described), described["Key"], heard)
+            reply = self._bucket.patiently(
+                partial(self._shortcut.put, body, described), described["Key"], heard
+            )
         if reply is None:
             return self._send("put_object", body, heard, described)
         body.tell_rest()
@@ -217,9 +201,9 @@ class S3Mover:
 
         def attempt() -> Reply:
             body.seek(0)
-            return self._call(operation, Body=body, ContentMD5=body.md5_in_base64, **described)
+            return self._bucket.call(operation, Body=body, ContentMD5=body.md5_in_base64, **described)
 
-        reply = self._try(attempt, described["Key"], heard)
+        reply = self._bucket.patiently(attempt, described["Key"], heard)
         body.tell_rest()
         return reply
 
@@ -228,8 +212,8 @@ class S3Mover:
         body = Body(file.read(span.start, span.size), heard.part())
         described = {"Key": key, "UploadId": upload, "PartNumber": span.number}
         reply = self._send("upload_part", body, heard, described)
-        if self._digest(reply) not in (None, body.md5):
-            raise Mangled(f"part {span.number} arrived with another MD5", where=self._where(key))
+        if self._bucket.digest(reply) not in (None, body.md5):
+            raise Mangled(f"part {span.number} arrived with another MD5", where=self._bucket.where(key))
         return str(reply["ETag"])
 
     def _in_parts(
@@ -239,8 +223,8 @@ class S3Mover:
         key = described["Key"]
         self._clear_abandoned(key)
         # A lost reply would leave an upload that nobody knows of, so a cut line is no reason to ask again.
-        begin = partial(self._call, "create_multipart_upload", **described)
-        upload = self._try(begin, key, again=(Busy,))["UploadId"]
+        begin = partial(self._bucket.call, "create_multipart_upload", **described)
+        upload = self._bucket.patiently(begin, key, again=(Busy,))["UploadId"]
         try:
             spans = spans_of(size, max(step, -(-size // MOST_PARTS)))
             etags = at_once(partial(act, upload), spans, heard, self._options.max_concurrency)
@@ -251,15 +235,17 @@ class S3Mover:
 
     def _complete(self, key: str, upload: str, etags: Sequence[str], size: int) -> None:
         """Make the object of its parts. A lost reply is no failure if the object is there."""
-        digests = [digest for etag in etags if (digest := self._digest({"ETag": etag})) and "-" not in digest]
+        digests = [
+            digest for etag in etags if (digest := self._bucket.digest({"ETag": etag})) and "-" not in digest
+        ]
         expected = digest_of_parts(digests) if len(digests) == len(etags) else None
         parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
         told = {"UploadId": upload, "MultipartUpload": {"Parts": parts}}
         try:
-            reply = self._ask("complete_multipart_upload", Key=key, **told)
+            reply = self._bucket.ask("complete_multipart_upload", Key=key, **told)
         except Temporary:
             with suppress(MoverError):
-                if expected and self._digest(self._head(key) or {}) == expected:
+                if expected and self._bucket.digest(self._bucket.head(key) or {}) == expected:
                     return
             raise
         self._confirm(key, reply, expected, size)
@@ -267,12 +253,12 @@ class S3Mover:
     def _abort(self, key: str, upload: str) -> None:
         """Drop the parts of an upload. If the place can't be reached, `_clear_abandoned` does it some day."""
         with suppress(MoverError):
-            self._ask("abort_multipart_upload", Key=key, UploadId=upload)
+            self._bucket.ask("abort_multipart_upload", Key=key, UploadId=upload)
 
     def _clear_abandoned(self, key: str) -> None:
         """Drop the parts of uploads into the folder of key that began long ago, by the place's clock."""
         try:
-            found = self._ask("list_multipart_uploads", Prefix=key[: key.rfind("/") + 1])
+            found = self._bucket.ask("list_multipart_uploads", Prefix=key[: key.rfind("/") + 1])
         except (TimedOut, Unreachable):
             raise
         except MoverError:
@@ -284,18 +270,18 @@ class S3Mover:
 
     def _confirm(self, key: str, reply: Reply, expected: str | None, size: int) -> None:
         """Raise Mangled unless the place has what was sent: by its MD5 if it tells one, else by its size."""
-        theirs = self._digest(reply)
+        theirs = self._bucket.digest(reply)
         if theirs and expected and ("-" in theirs) == ("-" in expected):
             if theirs != expected:
-                raise Mangled(OTHER_MD5, where=self._where(key))
+                raise Mangled(OTHER_MD5, where=self._bucket.where(key))
             return
-        found = self._head(key)
+        found = self._bucket.head(key)
         arrived = 0 if found is None else found["ContentLength"]
         if found is None or arrived != size:
-            raise Mangled(f"{arrived} bytes arrived of {size}", where=self._where(key))
+            raise Mangled(f"{arrived} bytes arrived of {size}", where=self._bucket.where(key))
 
     def _metadata(self, mtime_ns: int) -> dict[str, str]:
-        return {**self._extras["put_object"].get("Metadata", {}), "mtime": _seconds(mtime_ns)}
+        return {**self._bucket.extras["put_object"].get("Metadata", {}), "mtime": _seconds(mtime_ns)}
 
     # How bytes come from there, or stay there.
 
@@ -304,7 +290,7 @@ class S3Mover:
 
         None if they are many, or were put in parts: then they have to come in parts.
         """
-        reply = self._call("get_object", Key=key)
+        reply = self._bucket.call("get_object", Key=key)
         theirs = self._proof(reply) or ""
         with closing(reply["Body"]) as body:
             if reply["ContentLength"] > self._options.part_size or "-" in theirs:
@@ -326,7 +312,7 @@ class S3Mover:
 
     def _proof(self, reply: Reply) -> str | None:
         """What is compared after a download: the MD5 that the ETag of reply is, None if nothing is."""
-        return None if self._options.checksum == "none" else self._digest(reply)
+        return None if self._options.checksum == "none" else self._bucket.digest(reply)
 
     def _same_again(self, key: str, reply: Reply, file: int) -> bool:
         """Whether another reading gives the same bytes. SeaweedFS tells a strange ETag of what it copied."""
@@ -340,7 +326,7 @@ class S3Mover:
 
         def attempt() -> str:
             wanted = f"bytes={span.start}-{span.start + span.size - 1}"
-            reply = self._call("get_object", Key=key, Range=wanted, IfMatch=etag)
+            reply = self._bucket.call("get_object", Key=key, Range=wanted, IfMatch=etag)
             with closing(reply["Body"]) as body:
                 if reply["ETag"] != etag:
                     raise SourceChanged("was replaced while it was read")
@@ -348,111 +334,34 @@ class S3Mover:
                     raise Permanent("the server does not give parts of a file; raise `part_size`")
                 return pour(body, file, span.start, tell, kind)
 
-        return self._try(attempt, key, heard)
+        return self._bucket.patiently(attempt, key, heard)
 
     def _step(self, key: str, reply: Reply) -> int:
         """The size of the parts in which the object was put, as far as the place tells."""
-        first: int = self._ask("head_object", Key=key, PartNumber=1)["ContentLength"]
+        first: int = self._bucket.ask("head_object", Key=key, PartNumber=1)["ContentLength"]
         return first if 0 < first < reply["ContentLength"] else self._options.part_size
 
     def _copy(self, source: str, key: str, reply: Reply) -> None:
         """Copy the object source, of which reply tells, to key."""
-        size, origin = reply["ContentLength"], {"Bucket": self._bucket, "Key": source}
+        size, origin = reply["ContentLength"], {"Bucket": self._bucket.name, "Key": source}
         if size > self.copy_at_most:
             told = {"Key": key, "Metadata": reply["Metadata"]}
             told |= {word: reply[word] for word in _KEPT if word in reply}
             act = partial(self._copy_part, {"CopySource": origin, "CopySourceIfMatch": reply["ETag"]}, key)
             self._in_parts(told, size, min(self.copy_at_most, 512 * MIB), act, Heard(unheard))
         else:
-            done = self._ask("copy_object", Key=key, CopySource=origin)["CopyObjectResult"]
-            theirs = self._digest(reply)
+            done = self._bucket.ask("copy_object", Key=key, CopySource=origin)["CopyObjectResult"]
+            theirs = self._bucket.digest(reply)
             self._confirm(key, done, theirs if theirs and "-" not in theirs else None, size)
 
     def _copy_part(self, origin: Reply, key: str, upload: str, span: Span) -> str:
         """Copy one part, give its ETag."""
         told = {**origin, "CopySourceRange": f"bytes={span.start}-{span.start + span.size - 1}"}
-        done = self._ask("upload_part_copy", Key=key, UploadId=upload, PartNumber=span.number, **told)
+        done = self._bucket.ask("upload_part_copy", Key=key, UploadId=upload, PartNumber=span.number, **told)
         return str(done["CopyPartResult"]["ETag"])
-
-    # How the place is asked.
-
-    def _ask(self, operation: str, **told: Any) -> Reply:
-        return self._try(partial(self._call, operation, **told), told.get("Key", ""))
-
-    def _try(
-        self,
-        act: Callable[[], T],
-        key: str,
-        heard: Heard | None = None,
-        again: tuple[type[Temporary], ...] = (Busy, Unreachable),
-    ) -> T:
-        """What act gives. After an error that again names it is tried once more, while there is time."""
-        latest = time.monotonic() + self._options.timeout.total_seconds() / 2
-        for pause in self.pauses:
-            try:
-                with translated(self._where(key), ours):
-                    return act()
-            except again:
-                if time.monotonic() + pause > latest or (heard and heard.broken):
-                    raise
-            time.sleep(pause * random.uniform(0.5, 1.0))
-        with translated(self._where(key), ours):
-            return act()
-
-    def _call(self, operation: str, **told: Any) -> Reply:
-        told = {"Bucket": self._bucket, **self._extras[operation], **told}
-        reply: Reply = getattr(self._client, operation)(**told)
-        demand_whole(operation, reply)
-        return reply
-
-    def _head(self, key: str) -> Reply | None:
-        """What the place says of the object key; None if there is none."""
-        try:
-            return self._ask("head_object", Key=key)
-        except SourceGone:
-            return None
-        except Permanent:
-            # A reply to HEAD can't say why; GET can.
-            self._ask("get_object", Key=key, Range="bytes=0-0")["Body"].close()
-            raise
-
-    def _pages(self, prefix: str) -> Iterator[Reply]:
-        page = self._ask("list_objects_v2", Prefix=prefix, Delimiter="/")
-        yield page
-        while page.get("IsTruncated"):
-            token = page["NextContinuationToken"]
-            page = self._ask("list_objects_v2", Prefix=prefix, Delimiter="/", ContinuationToken=token)
-            yield page
-
-    def _digest(self, reply: Reply) -> str | None:
-        """The MD5 that the ETag of reply is ("md5-parts" of an object in parts); None if it is none."""
-        etag = str(reply.get("ETag", "")).strip('"').lower()
-        encrypted = (
-            reply.get("ServerSideEncryption", "").startswith("aws:") or "SSECustomerAlgorithm" in reply
-        )
-        return etag if self._options.etag == "md5" and not encrypted and _MD5.fullmatch(etag) else None
-
-    def _where(self, name: str) -> str:
-        return f"s3://{self._bucket}/{name.lstrip('/')}"
-
-    def _folder(self, name: str) -> str:
-        return self._key(name.rstrip("/")) if name.strip("/") else ""
-
-    def _key(self, name: str) -> str:
-        """The key of the file name. Raises NameRefused for what places refuse, or take for another name."""
-        key = name.lstrip("/")
-        if not key or key.endswith("/") or {".", ".."} & set(key.split("/")):
-            raise NameRefused(f"{key!r} is no name of a file", where=self._where(""))
-        if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", key):
-            raise NameRefused(f"{key!r} holds what no listing can tell", where=self._where(""))
-        if len(key.encode()) > 1024:
-            raise NameRefused("is longer than 1024 bytes", where=self._where(key))
-        return key
 
 
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
-
-_MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
 
 
 def _seconds(ns: int) -> str:

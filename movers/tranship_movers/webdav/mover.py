@@ -1,40 +1,25 @@
-"""WebDAV (RFC 4918), over HTTP or TLS.
-
-Servers differ in how they refuse, so a refusal is looked into before it is named. They delete a whole folder
-if told to remove its name, or to move something there: so we look first.
-"""
+"""The verbs of a mover, at one WebDAV server."""
 
 import os
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO, Literal
-from urllib.parse import unquote_to_bytes, urlsplit
-from xml.parsers import expat
 
 from pydantic import Field
 
 from tranship_movers.contract import Facts, Powers, Progress, unheard
-from tranship_movers.errors import Mangled, MoverError, NameRefused, Permanent, SourceGone
+from tranship_movers.errors import MoverError, NameRefused, Permanent, SourceGone
 from tranship_movers.http import Manner, download
 from tranship_movers.place import Place
-from tranship_movers.web import (
-    REDIRECTS,
-    Ask,
-    Body,
-    Headers,
-    Reply,
-    Web,
-    WebOptions,
-    led,
-    on_our_side,
-    quoted,
-    seconds_of,
-)
+from tranship_movers.web.line import Ask, Body, Headers, Reply
+from tranship_movers.web.meanings import on_our_side
+from tranship_movers.web.options import WebOptions
+from tranship_movers.web.web import REDIRECTS, Web, led, quoted
+from tranship_movers.webdav.multistatus import Entry, entries_of, inside, parts_of
 
-LISTING_LIMIT = 256 * 1024 * 1024
 NS = 1_000_000_000
 FRESH_NS = 5 * NS
 """A file younger than this may have its time by chance, so nothing is learned from it."""
@@ -132,9 +117,11 @@ class WebdavMover:
             entries = self._propfind(folder, "1")
             if entries is None:
                 raise Permanent(f"list: there is no folder {folder!r}")
-            if any(_parts(entry.path) == _parts(folder) and not entry.is_folder for entry in entries):
+            if any(parts_of(entry.path) == parts_of(folder) and not entry.is_folder for entry in entries):
                 raise Permanent(f"list: {folder!r} is a file")
-            return iter([_inside(folder, entry) for entry in entries if _parts(entry.path) != _parts(folder)])
+            return iter(
+                [inside(folder, entry) for entry in entries if parts_of(entry.path) != parts_of(folder)]
+            )
 
     def remove(self, name: str) -> None:
         """Remove the file name. Raises Permanent for a folder: DELETE would take all that is in it, too."""
@@ -167,7 +154,7 @@ class WebdavMover:
     def make_folders(self, folder: str) -> None:
         """Make folder and its parents as far as they are missing."""
         with self._web.translated():
-            parts = _parts(folder)
+            parts = parts_of(folder)
             missing: list[str] = []
             while parts and not self._made("/".join(parts)):
                 missing.append("/".join(parts))
@@ -189,7 +176,7 @@ class WebdavMover:
         self._web.close()
 
     def _check(self, path: str) -> None:
-        target = self._web.target(path, tail="/" if path.endswith("/") and _parts(path) else "")
+        target = self._web.target(path, tail="/" if path.endswith("/") and parts_of(path) else "")
         reply = self._web.ask(Ask("PROPFIND", target, (("Depth", "0"), *XML), Body.of(WANTED)))
         reply.skip()
         if reply.status in (200, 400, 405, 501):
@@ -224,7 +211,7 @@ class WebdavMover:
 
     def _without_folder(self, name: str) -> str:
         """What is wrong with the folder of name, if something is."""
-        folder = "/".join(_parts(name)[:-1])
+        folder = "/".join(parts_of(name)[:-1])
         facts = self._stat(folder)
         if facts is None:
             return f"there is no folder {folder!r}"
@@ -273,7 +260,7 @@ class WebdavMover:
     def _propfind(self, name: str, depth: Literal["0", "1"]) -> "tuple[Entry, ...] | None":
         """What the server says of name (with depth 1, of what is in it, too); None without that name."""
         for tail in ("/",) if depth == "1" else ("", "/"):
-            target = self._web.target(name, tail=tail if _parts(name) else "")
+            target = self._web.target(name, tail=tail if parts_of(name) else "")
             reply = self._web.ask(Ask("PROPFIND", target, (("Depth", depth), *XML), Body.of(WANTED)))
             if reply.status not in REDIRECTS:
                 break
@@ -282,7 +269,7 @@ class WebdavMover:
         if reply.status != 207:
             reply.skip()
             # Below a file, apache does not understand the question.
-            below_file = reply.status == 400 and bool(_parts(name) and self._without_folder(name))
+            below_file = reply.status == 400 and bool(parts_of(name) and self._without_folder(name))
             if reply.status in (404, 410) or below_file:
                 return None
         reply.demand("ask", 207)
@@ -333,126 +320,6 @@ class WebdavMover:
         if not facts.is_folder:
             raise Permanent(f"make folders: {folder!r} is a file")
         return True
-
-
-# What a server says of its names ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One response of a multi-status: the path at the server, decoded; size in bytes, if told."""
-
-    path: str
-    exists: bool
-    is_folder: bool
-    size: int | None
-    mtime_ns: int | None
-
-    def facts(self, name: str) -> Facts:
-        """The same as facts about name."""
-        if self.size is None and not self.is_folder:
-            raise Mangled(f"the server does not tell the size of {name!r}")
-        return Facts(name, 0 if self.is_folder else self.size or 0, self.mtime_ns, self.is_folder)
-
-
-def entries_of(pieces: Iterable[bytes]) -> list[Entry]:
-    """The entries of a multi-status. Raises Mangled if it is none, or declares a document type."""
-    listing = _Listing()
-    size = 0
-    try:
-        for piece in pieces:
-            size += len(piece)
-            if size > LISTING_LIMIT:
-                raise Mangled(f"the list is longer than {LISTING_LIMIT} bytes")
-            listing.parser.Parse(piece, False)
-        listing.parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        raise Mangled(f"the list is no XML ({expat.ErrorString(error.code)})") from error
-    if not listing.is_multistatus:
-        raise Mangled("the list is no WebDAV multi-status")
-    return listing.entries
-
-
-class _Listing:
-    """Reads a multi-status as it comes. Properties count only under a status that says they were found."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.is_multistatus = False
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.buffer_text = True
-        self.parser.StartDoctypeDeclHandler = self._doctype
-        self.parser.StartElementHandler = self._start
-        self.parser.CharacterDataHandler = self._heard
-        self.parser.EndElementHandler = self._end
-        self._text = ""
-        self._status = ""
-        self._told: dict[str, str] = {}
-        self._found: dict[str, str] = {}
-
-    def _doctype(self, *_: object) -> None:
-        # Entities, inner and outer, can only be declared here.
-        raise Mangled("the list declares a document type, which is refused")
-
-    def _start(self, tag: str, _: object) -> None:
-        self._text = ""
-        match tag:
-            case "DAV: multistatus":
-                self.is_multistatus = True
-            case "DAV: response":
-                self._told, self._found, self._status = {}, {}, ""
-            case "DAV: propstat":
-                self._told = {}
-            case "DAV: collection":
-                self._told[tag] = "yes"
-
-    def _heard(self, text: str) -> None:
-        self._text += text
-
-    def _end(self, tag: str) -> None:
-        match tag:
-            case "DAV: href":
-                self._found.setdefault(tag, self._text.strip())
-            case "DAV: status":
-                self._status = self._text.partition(" ")[2].strip()
-            case "DAV: getcontentlength" | "DAV: getlastmodified":
-                self._told[tag] = self._text.strip()
-            case "DAV: propstat" if self._status.startswith("2"):
-                self._found |= self._told
-            case "DAV: propstat":
-                self._status = "2"
-            case "DAV: response":
-                self.entries.append(self._entry())
-
-    def _entry(self) -> Entry:
-        size = self._found.get("DAV: getcontentlength", "")
-        return Entry(
-            path=_path_of(self._found.get("DAV: href", "")),
-            exists=self._status.startswith("2"),
-            is_folder="DAV: collection" in self._found,
-            size=int(size) if size.isdecimal() else None,
-            mtime_ns=seconds_of(self._found.get("DAV: getlastmodified", "")),
-        )
-
-
-def _path_of(href: str) -> str:
-    """The path in an href, which is absolute or not; decoded."""
-    path = href.partition("#")[0].partition("?")[0]
-    if not path.startswith("/"):
-        path = urlsplit(path).path
-    return unquote_to_bytes(path).decode("utf-8", "surrogateescape")
-
-
-def _inside(folder: str, entry: Entry) -> Facts:
-    """Facts by the name in folder. Raises Mangled for an entry that would lead out of it."""
-    *parents, name = _parts(entry.path) or [""]
-    if parents != _parts(folder) or name in ("", ".", "..") or "\0" in name:
-        raise Mangled(f"list: the server names {entry.path!r}, which is not in {folder!r}")
-    return entry.facts(name)
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part]
 
 
 def _never_gone(error: MoverError) -> MoverError:
