@@ -17,7 +17,7 @@ def said(*words: str, answer: str = "", code: int = 0) -> str:
     return result.output
 
 
-def test_a_client_delivers_and_publishes_once_more(tmp_path: Path) -> None:
+def test_clients_and_servers_have_it_go_its_way_once_more(tmp_path: Path) -> None:
     with Site(tmp_path) as site:
         site.start_server()
         ear = site.ear(site.client_port, site.topic)
@@ -47,7 +47,23 @@ def test_a_client_delivers_and_publishes_once_more(tmp_path: Path) -> None:
             name: before[name] for name in ("a1.dat", "a2.dat")
         }
         assert set(site.delivered()) == {"a1.dat", "a2.dat", "b1.dat"}
-        client.until("ordered by ").until("resend a*, 2 jobs: a1.dat, a2.dat")
+        client.until("ordered by ").until("resend a*, 2 files: a1.dat, a2.dat")
+
+        # the server announces it once more; what is there no more, it can't
+        server = str(tmp_path / "server.yaml")
+        (site.incoming / "a2.dat").unlink()
+        listed = said("resend", server, "a*", "--since", "1 h", "--dry-run").splitlines()
+        assert [line.split()[3:] for line in listed] == [
+            [site.topic, "a1.dat", f"{site.incoming}/a1.dat"],
+            [site.topic, "a2.dat", f"{site.incoming}/a2.dat", "(gone)"],
+            ["1", "are", "gone"],
+        ]
+        assert said("resend", server, "a*", "--yes") == "1 resent; 1 are gone\n"
+        once_more = ear.until(6)[5].data
+        assert {**once_more, "tranship": 0} == {**before["a1.dat"], "tranship": 0}
+        assert once_more["tranship"]["id"] != before["a1.dat"]["tranship"]["id"]
+        site.server.until("ordered by ").until("resend a*, 2 files: a1.dat, a2.dat").until("can't be resent")
+        assert "nothing of that kind" in said("resend", server, "a2*", "--yes", code=1)
 
         # by hand, as any posttroll client can: the server moves what it announced, wherever that is allowed
         (site.outgoing / "b1.dat").unlink()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tranship.core.values import Version
-from tranship.flows.keeping import ForgetAnnouncements, ForgetJobs
+from tranship.flows.keeping import ForgetAnnouncements, ForgetJobs, ForgetOrders, only_gone
 from tranship.journal import (
     CLIENT_SCHEMA,
     SERVER_SCHEMA,
@@ -27,6 +27,7 @@ from tranship.journal import (
     Verdict,
 )
 from tranship.journal.engine import Schema
+from tranship.journal.resends import Choice, resend
 
 KEEP = timedelta(days=7)
 OLD = 1e9
@@ -132,6 +133,40 @@ def test_settled_jobs_are_forgotten_and_not_delivered_again(tmp_path: Path) -> N
         assert new_life is Verdict.NEW
 
     played(tmp_path, CLIENT_SCHEMA, play)
+
+
+def test_of_what_a_scan_would_find_again_only_the_gone_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tranship.journal.past.UNNUMBERED", 0)
+
+    async def play(journal: Journal) -> None:
+        book = ClientBook(journal)
+        (tmp_path / "f1").touch()
+        jobs = [
+            replace(offer(number, ""), uid=name, path=str(tmp_path / name))
+            for number, name in enumerate(("f1", "f1", "f2", "f3", "last"))
+        ]
+        numbers = [job.id for _, job, _ in await book.want(jobs, [])]
+        superseded, there, gone, owed, _ = numbers
+        await book.published([(number, OLD) for number in (superseded, there, gone)])
+        assert await ForgetJobs(KEEP, book.past, At(), only_gone)() == 2
+        assert await column(journal, "SELECT id FROM jobs ORDER BY id") == [there, owed, numbers[-1]]
+        assert await ForgetJobs(KEEP, book.past, At())() == 1
+
+    played(tmp_path, CLIENT_SCHEMA, play)
+
+
+def test_orders_are_forgotten_once_they_are_obeyed(tmp_path: Path) -> None:
+    async def play(journal: Journal) -> None:
+        book = ServerBook(journal)
+        resend(journal.path, Choice(), "anna", OLD)
+        forget = ForgetOrders(KEEP, book.orders, At())
+        assert await forget() == 0
+        assert [order.what for order in await book.orders.heard()] == ["resend everything"]
+        assert await forget() == 1
+
+    played(tmp_path, SERVER_SCHEMA, play)
 
 
 def test_what_only_the_journal_knows_is_kept_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

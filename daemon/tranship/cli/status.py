@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tranship.cli.ending import console, explained
+from tranship.cli.ending import console, ended, explained
 from tranship.config.checks import taken_on_trust
+from tranship.config.clean import CleanConfig
 from tranship.config.load import load
 from tranship.journal.survey import Survey, survey
 from tranship.run.health import posted
@@ -46,8 +47,16 @@ def _seen(file: Path) -> tuple[Survey, dict[str, Any] | None]:
 
 
 def journal_of(file: Path) -> Path:
-    """The journal that file is, or that the configuration file names. Raises ConfigError."""
-    return file if _is_journal(file) else Path(load(file, folders=taken_on_trust).config.journal)
+    """The journal that file is, or that its configuration names. Raises ConfigError; of a clean, ends the command."""
+    if _is_journal(file):
+        return file
+    config = load(file, folders=taken_on_trust).config
+    if isinstance(config, CleanConfig):
+        raise ended(
+            f"{file}: `tranship clean` keeps no journal, as it does one pass and ends; its log (journalctl -u"
+            f" 'tranship-clean@*') says what it deleted, `tranship clean --dry-run {file}` what it would delete now"
+        )
+    return Path(config.journal)
 
 
 def _is_journal(file: Path) -> bool:

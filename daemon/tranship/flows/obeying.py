@@ -25,7 +25,7 @@ async def obey(book: OrderBook, workers: Iterable[Obedient]) -> None:
     while True:
         orders = await book.heard()
         for order in orders:
-            _log.info("ordered by %s: %s, %d jobs: %s", order.who, order.what, order.jobs, order.files)
+            _log.info("ordered by %s: %s, %d files: %s", order.who, order.what, order.jobs, order.files)
         if orders:
             for worker in workers:
                 await worker.obey()
