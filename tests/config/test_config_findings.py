@@ -366,7 +366,7 @@ CLIENT_CASES = {
     ),
     "a lease in which nobody can publish": (
         "    lease: 1 s\n",
-        [":7: chains.a.lease: '1 s' is too short to publish in and to tell the server; give 4 s or more"],
+        [":8: chains.a.lease: '1 s' is too short to publish in and to tell the server; give 4 s or more"],
     ),
     "no provider": (
         ("[b:9010]", "[]"),
