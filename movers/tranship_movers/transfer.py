@@ -117,20 +117,22 @@ def download(
     *,
     expected: Expected | None = None,
     options: MoverOptions = _DEFAULTS,
+    token: str = "",
     sync: Literal["none", "file"] = "none",
     progress: Progress = unheard,
     clock: Callable[[], float] = time.monotonic,
 ) -> Receipt:
     """Get what is at name into the local file target: whole and verified, or not at all.
 
-    `expected` is what name must still be. With sync "file" the bytes and the name are on the disk on return.
+    `expected` is what name must still be. `token` ("owner-unique") names the temporary: what a crash has left of it, a
+    repeat with the same one replaces. With sync "file" the bytes and the name are on the disk on return.
     Raises SourceGone, SourceChanged, Mangled, NoSpace, and whatever the mover raises.
     """
     started = clock()
     before = _facts(mover, name)
     if expected is not None:
         _same(before.size, before.mtime_ns, expected, name)
-    part = Path(part_name(str(target), new_token()))
+    part = Path(part_name(str(target), _checked(token) if token else new_token()))
     try:
         with _local_errors(target):
             if options.mkdirs:
@@ -308,9 +310,13 @@ def _gone_on_error(mover: Mover, part: str, *, resumable: bool) -> Iterator[None
 
 def _versioned(token: str, source: os.stat_result) -> str:
     # Bytes of one version must never be continued with bytes of another.
+    return f"{_checked(token)}{zlib.crc32(f'{source.st_size} {source.st_mtime_ns}'.encode()):08x}"
+
+
+def _checked(token: str) -> str:
     if not _TOKEN.fullmatch(token):
         raise Misconfigured(f"{token!r} is no token: 1 to 16, a dash, 1 to 32 of a-z and 0-9")
-    return f"{token}{zlib.crc32(f'{source.st_size} {source.st_mtime_ns}'.encode()):08x}"
+    return token
 
 
 def _facts(mover: Mover, name: str) -> Facts:

@@ -70,6 +70,8 @@ def test_what_the_fetchers_file_does_not_say(tmp_path: Path) -> None:
 
 
 def test_the_s3_downloaders_file(tmp_path: Path) -> None:
+    told = loaded(tmp_path, DOWNLOADER, name_servers=("ns.example",), lookup="other.example").config
+    assert told.chains["s3downloader"].lookup == ("other.example",)  # `-r`
     config = loaded(tmp_path, DOWNLOADER, name_servers=("ns.example",)).config
     assert config.nameservers == NameServers(("ns.example",))
     chain = config.chains["s3downloader"]

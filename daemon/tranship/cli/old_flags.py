@@ -39,6 +39,8 @@ _VALUED = (
     "-p",
     "--publish-port",
     "-n",
+    "-r",
+    "--subscribe-nameserver",
     "--publish-nameserver",
     "-c",
     "--log-config",

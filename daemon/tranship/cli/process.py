@@ -203,6 +203,12 @@ def fetch(
             "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
         ),
     ] = None,
+    subscribe_name_server: Annotated[
+        str | None,
+        typer.Option(
+            "-r", "--subscribe-nameserver", help="The name server to ask whom to hear, instead of the file's."
+        ),
+    ] = None,
     log_config: LogConfig = None,
     log_file: LogFile = None,
     verbose: Verbose = False,
@@ -210,7 +216,9 @@ def fetch(
 ) -> None:
     """Hear of files elsewhere, bring them here, tell that they are here."""
     log_into(log_file)
-    overrides = Overrides(name_servers=tuple(name_servers) if name_servers else None)
+    overrides = Overrides(
+        name_servers=tuple(name_servers) if name_servers else None, lookup=subscribe_name_server
+    )
 
     def make(config: FetchConfig, journal: Journal, around: Surroundings) -> Role[FetchConfig]:
         return fetch_role.fetch(config, ClientBook(journal), around)

@@ -68,6 +68,7 @@ class Overrides:
 
     publish_port: int | None = None
     name_servers: tuple[str, ...] | None = None
+    lookup: str | None = None
     watch: Watch | None = None
     backlog: bool | None = None
 
@@ -266,7 +267,12 @@ def _dispatcher(
 
 
 def _fetch(config: FetchConfig, tree: Tree, report: Report, around: Circumstances) -> FetchConfig:
-    return check_fetch(_published(config, around.overrides), tree, report, around.unseen)
+    config = _published(config, around.overrides)
+    if around.overrides.lookup is not None:
+        lookup = {"lookup": (around.overrides.lookup,)}
+        chains = {name: chain.model_copy(update=lookup) for name, chain in config.chains.items()}
+        config = config.model_copy(update={"chains": chains})
+    return check_fetch(config, tree, report, around.unseen)
 
 
 def _move(config: MoveConfig, tree: Tree, report: Report, around: Circumstances) -> MoveConfig:

@@ -35,6 +35,8 @@ class Fetching:
     login: SecretStr | None
     parameters: Mapping[str, Any]
     at_once: int
+    owner: str
+    """What marks our temporary files."""
     outgoing: Callable[[Job, str], Message]
 
     def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
@@ -57,6 +59,7 @@ class Fetching:
                     Path(target),
                     expected=_expected(items),
                     options=options,
+                    token=f"{self.owner}-{job.new.identity}",
                     progress=progress,
                 )
         except Unusable as error:

@@ -28,7 +28,7 @@ from tranship.flows.keeping import ForgetJobs
 from tranship.flows.listening import Ears, lookup_of, providers_of
 from tranship.flows.moving import moving
 from tranship.flows.process import Process
-from tranship.flows.uploading import lane_of
+from tranship.flows.uploading import lane_of, owner_of
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.steps.locate import Located, allowed, locate, without_secrets
 from tranship.steps.told import Told, told
@@ -39,9 +39,10 @@ from tranship_movers.place import Place
 
 def fetch(config: FetchConfig, book: ClientBook, around: Surroundings) -> Process[FetchChain, "_Chain"]:
     """A fetcher process's work."""
+    owner = owner_of(str(config.journal))
 
     def chain(name: str, options: FetchChain, publisher: Publisher | None) -> _Chain:
-        return _Chain(name, options, book, around, publisher)
+        return _Chain(name, options, owner, book, around, publisher)
 
     return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock))
 
@@ -53,6 +54,7 @@ class _Chain:
         self,
         name: str,
         options: FetchChain,
+        owner: str,
         book: ClientBook,
         around: Surroundings,
         publisher: Publisher | None,
@@ -72,6 +74,7 @@ class _Chain:
             options.login,
             options.connection_parameters.plain(),
             options.transfers,
+            owner,
             lambda job, path: outgoing(job, path, options.publish_topic),
         )
         self._courier = Courier(name, fetching, options.transfers, book, around)
