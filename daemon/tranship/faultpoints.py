@@ -71,16 +71,22 @@ def reached(point: Point) -> None:
         _ARMED.reached(point)
 
 
-@dataclass(frozen=True, slots=True)
 class WrongClock:
     """The machine's clock, off by as many seconds as the file says. Durations are right."""
 
-    file: str
+    def __init__(self, file: str) -> None:
+        """The process begins now."""
+        self._file = file
+        self._begun = self.now() - time.monotonic()
 
     def now(self) -> float:
         """Seconds since the epoch, wrongly."""
-        with open(self.file) as opened:
+        with open(self._file) as opened:
             return time.time() + float(opened.read() or 0)
+
+    def steady(self) -> float:
+        """Seconds since the epoch, as wrong as they were at the start."""
+        return self._begun + time.monotonic()
 
     def monotonic(self) -> float:
         """Seconds since some moment."""

@@ -1,6 +1,6 @@
 """Many small files through one server and one client, and what both need for it meanwhile.
 
-    PYTHONPATH=tests python -m faults.flow --files 1000000
+    PYTHONPATH=tests python -m faults.flow --files 1000000 --keep "10 min"
 
 Sources are deleted by the server after delivery, arrivals as they are published, so that no disk fills up. Prints a
 row of figures per part of the files: seconds, memory of both (MB), size of both journals (MB).
@@ -45,16 +45,18 @@ class Flow:
     wrong: list[str]
 
 
-def flow(folder: Path, files: int, rows: int, told: Callable[[Row], None]) -> Flow:
-    """Send so many files of 100 bytes through, each once; told of each of so many rows."""
+def flow(folder: Path, files: int, rows: int, told: Callable[[Row], None], keep: str = "7 d") -> Flow:
+    """Send so many files of 100 bytes through, each once, in so many rows of figures; the journals keep for `keep`."""
     with Site(folder) as site:
         site.chain_options = {"delete": True, "remove_delay": "0 s"}
+        site.server_options = {"keep": keep}
         ear = site.ear(site.client_port, site.topic)
         quiet = site.write("log.yaml", {"version": 1, "root": {"level": "WARNING"}})
         site.start_server()
         site.start_client()
         site.server.close()
         site.client.close()
+        site.write("client.yaml", {**site.client_config(), "keep": keep})
         site.tranship("server", "server", str(folder / "server.yaml"), "-c", str(quiet))
         server = site.processes[-1]
         site.tranship("client", "client", str(folder / "client.yaml"), "-c", str(quiet))
@@ -105,11 +107,15 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="faults.flow", description=__doc__)
     asked.add_argument("--files", type=int, default=200_000)
     asked.add_argument("--rows", type=int, default=10)
+    asked.add_argument("--keep", default="7 d", help="how long the journals keep what is settled")
+    asked.add_argument(
+        "--folder", type=Path, help="where to do it (a new folder in it); else the temporary one"
+    )
     said = asked.parse_args()
     print("| files | seconds | server MB | client MB | server's journal MB | client's journal MB |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="flow-") as folder:
-        done = flow(Path(folder), said.files, said.rows, lambda row: print(row, flush=True))
+    with tempfile.TemporaryDirectory(prefix="flow-", dir=said.folder) as folder:
+        done = flow(Path(folder), said.files, said.rows, lambda row: print(row, flush=True), said.keep)
     print(*done.wrong[:20], sep="\n")
     return 1 if done.wrong else 0
 

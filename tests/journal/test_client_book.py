@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tranship.core.retry import RetryPolicy
 from tranship.journal import CLIENT_SCHEMA, ClientBook, Cursor, Job, Journal, NewJob, Retry, Source, Verdict
 from tranship.journal.debts import drop, retry
 
@@ -109,6 +111,34 @@ def test_a_clock_put_back_puts_nothing_off(tmp_path: Path) -> None:
         await book.want([offer(due=NOW + 60), offer(identity="y", frame=b"y", due=NOW)], [])
         assert [job.new.identity for job in await waiting(book, NOW)] == ["y"]
         assert {job.new.identity for job in await waiting(book, NOW - 86400)} == {"x", "y"}
+
+    played(tmp_path, play)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "held", "put_off", "due"),
+    [
+        (0, 0.0, 0.5, 0.5),
+        (0, 0.0, 100.0, 1.0),
+        (0, 20.0, 100.0, 20.0),
+        (1, 0.0, 100.0, 1.0),
+        (4, 0.0, 100.0, 8.0),
+        (4, 20.0, 100.0, 20.0),
+        (4, 0.0, -100.0, -100.0),
+        (50, 0.0, 299.0, 60.0),
+    ],
+)
+def test_what_a_wrong_clock_has_put_off_waits_as_after_so_many_attempts(
+    tmp_path: Path, attempts: int, held: float, put_off: float, due: float
+) -> None:
+    policy = RetryPolicy(first=timedelta(seconds=1), longest=timedelta(seconds=60))
+
+    async def play(book: ClientBook) -> None:
+        [(_, job, _)] = await book.want([offer(due=NOW + put_off)], [])
+        await book.failed([Retry(job.id, "no", "wanted", NOW + put_off)] * attempts)
+        await book.take_up("c", NOW, policy, held)
+        assert await waiting(book, NOW + due - 0.1) == []
+        assert len(await waiting(book, NOW + due)) == 1
 
     played(tmp_path, play)
 

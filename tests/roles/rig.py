@@ -72,8 +72,14 @@ class SetClock:
     shift: float = 0.0
     real: Clock = field(default_factory=SystemClock)
 
+    def __post_init__(self) -> None:
+        self.begun = self.shift
+
     def now(self) -> float:
         return self.real.now() + self.shift
+
+    def steady(self) -> float:
+        return self.real.steady() + self.begun
 
     def monotonic(self) -> float:
         return self.real.monotonic()
@@ -184,10 +190,13 @@ class Rig:
         role = server.server(config, ServerBook(journal), around)
         return await self._run(role, journal, bus, clock, story, health, ready)
 
-    async def client(self, number: int = 1, policy: RetryPolicy = SOON, **chain: Any) -> Running:
+    async def client(
+        self, number: int = 1, policy: RetryPolicy = SOON, ahead: float = 0.0, **chain: Any
+    ) -> Running:
+        """ahead: seconds by which its clock is wrong at the start."""
         config = ClientConfig.model_validate(self.client_config(number, **chain))
         journal = Journal.open(Path(config.journal), CLIENT_SCHEMA)
-        bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
+        bus, clock, story, health = MemoryBus(self.network), SetClock(ahead), Told(), Health()
         around = Surroundings(bus, Pool(), clock, story, health, policy, lambda peer, what: None)
         role = client.client(config, ClientBook(journal), around)
         return await self._run(role, journal, bus, clock, story, health, True)

@@ -2,14 +2,19 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rig import SOON, TOPIC, rig, until
+from rig import TOPIC, rig, until
 
 from tranship.core.journey import Step
+from tranship.core.retry import RetryPolicy
+from tranship.journal.survey import survey
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import compose
+
+PATIENT = RetryPolicy(first=timedelta(seconds=0.05), longest=timedelta(minutes=10))
 
 
 def test_a_file_is_delivered_and_told(tmp_path: Path) -> None:
@@ -172,13 +177,42 @@ def test_a_clock_that_is_put_back_delays_no_retry(tmp_path: Path) -> None:
             await site.server()
             site.outgoing.rmdir()
             site.outgoing.write_bytes(b"")  # no folder: nothing can be put there
-            client = await site.client(policy=SOON)
+            client = await site.client(policy=PATIENT)
             site.drop("a.dat")
             await until(lambda: client.story.of(Step.RETRIED), "retried")
-            client.clock.shift = -86400
+            client.clock.shift = -300.0
             site.outgoing.unlink()
             site.outgoing.mkdir()
-            await until(lambda: site.published, "published", 5)
+            await until(lambda: site.published, "published")
+
+    asyncio.run(main())
+
+
+def test_what_is_put_off_waits_no_longer_because_a_clock_was_wrong(tmp_path: Path) -> None:
+    """It is put back while a delivery waits; and it was ahead in the life that put one off."""
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            waits: Any = {"policy": PATIENT, "processing_delay": "1 s", "lease": "4 s"}
+            await site.server()
+
+            async def dropped(name: str) -> None:
+                site.drop(name)
+                journal = tmp_path / "client1.journal"
+                await until(
+                    lambda: survey(journal).rows and survey(journal).rows[0].numbers["wanted"], "wanted"
+                )
+
+            client = await site.client(**waits)
+            await dropped("a.dat")
+            client.clock.shift = -300.0
+            await until(lambda: len(site.published) == 1, "published")
+            await client.kill()
+            client = await site.client(ahead=300.0, **waits)
+            await dropped("b.dat")
+            await client.kill()
+            await site.client(**waits)
+            await until(lambda: len(site.published) == 2, "published")
 
     asyncio.run(main())
 

@@ -11,10 +11,13 @@ def text_of(seconds: float) -> str:
 
 
 class Clock(Protocol):
-    """Two kinds of time, both in seconds."""
+    """Three kinds of time, all in seconds."""
 
     def now(self) -> float:
-        """Since the epoch, UTC: for what people read and what outlives the process."""
+        """Since the epoch, UTC: for what people read."""
+
+    def steady(self) -> float:
+        """Since the epoch, as it was known when the process began, and never jumps since: for what is put off."""
 
     def monotonic(self) -> float:
         """Never jumps: for durations and deadlines."""
@@ -23,9 +26,17 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
+    def __init__(self) -> None:
+        """The process begins now."""
+        self._begun = time.time() - time.monotonic()
+
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+    def steady(self) -> float:
+        """Seconds since the epoch, counted on from the start."""
+        return self._begun + time.monotonic()
 
     def monotonic(self) -> float:
         """Seconds since some moment; never jumps."""

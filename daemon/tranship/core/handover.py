@@ -2,7 +2,7 @@
 
 A spare listens to the primary. What the primary has under way is left to it until its lease is over, whatever it did
 last: only a file that it has *published* is done. What is heard before the announcement counts as well. No clock:
-times are handed in, in seconds since the epoch.
+times are handed in, in seconds since the epoch by one that never jumps.
 """
 
 from collections import OrderedDict

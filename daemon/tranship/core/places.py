@@ -10,7 +10,7 @@ be chance (a cut line, a host that does not answer) does when it happens STRIKES
 retries do, longer each time; a place that fails again soon after it went on is taken up where it was left, so that one
 that comes and goes is not asked more often than one that is gone.
 
-Pure: times are handed in, in seconds since the epoch.
+Pure: times are handed in, in seconds since the epoch by a clock that never jumps.
 """
 
 from collections.abc import Iterable

@@ -48,6 +48,7 @@ class Terms:
     in_flight   requests under way at once, per provider
     patience    for a sign of life of a transfer; and for an answer without a transfer
     horizon     seconds; nothing that is owed is ever put off by more
+    held        seconds; for so long is left to others, at most, what did not fail
     folders     whether to make the destination's folder first, if it lies on this host, below root
     """
 
@@ -57,6 +58,7 @@ class Terms:
     patience: timedelta
     patience_without_transfer: timedelta
     horizon: float
+    held: float
     folders: bool
     root: str
 
@@ -137,7 +139,7 @@ class Asking:
         self._mistrusted.clear()
         self._whole.clear()
         self._askers = Askers(self._around.bus, self._begin_to_collect)
-        await self._pausing.load()
+        await self._pausing.load(self._terms.held)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 listening.set()
@@ -206,7 +208,7 @@ class Asking:
         for ticket, asked in list(self._asked.items()):
             if asked.offer.request_address in addresses:
                 asked.asker.keep_waiting(ticket, 0.0)
-        await self._book.hasten(self._chain, self._around.clock.now())
+        await self._book.hasten(self._chain, self._around.clock.steady())
         self._pausing.look()
         self._due.set()
 
@@ -270,7 +272,7 @@ class Asking:
         """Ask for what is owed and due, but for what is asked for already. New files have gone first."""
         while True:
             self._due.clear()
-            began, now = self._around.clock.monotonic(), self._around.clock.now()
+            began, now = self._around.clock.monotonic(), self._around.clock.steady()
             busy = [address for address, provider in self._providers.items() if self._is_full(provider)]
             jobs, following = await self._book.waiting(
                 self._chain,

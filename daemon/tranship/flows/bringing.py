@@ -184,7 +184,7 @@ class Bringing:
             case _ if policy.too_old(job.new.wanted, now):
                 return Retry(job.id, told.reason, "dead", now), False
         more = job.attempts < others
-        due = now if more else now + policy.wait(job.attempts + 1 - others)
+        due = self._around.clock.steady() + (0.0 if more else policy.wait(job.attempts + 1 - others))
         return Retry(job.id, told.reason, "wanted", due, attempt.offer), more
 
     # bringing
@@ -220,7 +220,7 @@ class Bringing:
             announcement.message.encode(),
             announcement.message.time.timestamp(),
             now,
-            now,
+            self._around.clock.steady(),
         )
         wanted = [
             replace(first, request_address=source.request_address, many=source.many, frame=source.frame)
@@ -232,7 +232,7 @@ class Bringing:
             self.asking.mistrust(job)
         if verdict is Verdict.NEW:
             self.asking.line_up(job, announcement)
-        elif await self._books.mirror.hasten(job.id, now):
+        elif await self._books.mirror.hasten(job.id, self._around.clock.steady()):
             self.asking.look()
         else:
             self.put_off(job, f"{url} is paused")

@@ -112,7 +112,7 @@ class Courier:
         self._queued.clear()
         self._probing.clear()
         self._under_way = 0
-        await self._pausing.load()
+        await self._pausing.load(0.0)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._lanes = Lanes(
@@ -190,7 +190,7 @@ class Courier:
         horizon = self._around.policy.longest.total_seconds() + 1.0
         while True:
             self._due.clear()
-            now = self._around.clock.now()
+            now = self._around.clock.steady()
             busy = [lane for lane, count in self._queued.items() if count >= self._at_once]
             limit = 2 * LINED_UP + len(self._taken)
             jobs, following = await self._book.waiting(

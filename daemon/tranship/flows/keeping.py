@@ -15,8 +15,11 @@ from tranship.lanes import Threads
 
 _log = logging.getLogger(__name__)
 
-EVERY = 3600.0
-"""Seconds between two passes over the journal."""
+EVERY = timedelta(hours=1)
+"""Time between two passes over the journal, at most: what is kept for less is looked at as often as it grows old."""
+
+SHORTEST = timedelta(seconds=1)
+"""And at least: a pass looks at everything that is old."""
 
 PAUSE = 0.02
 """Seconds between two batches, for those who wait for the journal."""
@@ -28,16 +31,21 @@ NEWEST = 500
 class Pass(Protocol):
     """One walk over the journal."""
 
+    @property
+    def keep(self) -> timedelta:
+        """How long it keeps what is settled."""
+
     async def __call__(self) -> int:
         """Forget what is old enough; how many rows that were."""
 
 
 async def keeping(*passes: Pass) -> None:
     """Make these passes again and again, until cancelled."""
+    every = max(SHORTEST, min(EVERY, *(each.keep for each in passes)))
     while True:
         for each in passes:
             await each()
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(every.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

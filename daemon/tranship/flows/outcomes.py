@@ -144,7 +144,7 @@ class Outcomes:
                     state, step, offer = "dead", Step.FAILED, None
                 case _:
                     state, step = "wanted", Step.RETRIED
-            due = now + policy.wait(job.attempts + 1)
+            due = self._around.clock.steady() + policy.wait(job.attempts + 1)
             retries.append(Retry(job.id, told.reason, state, due, offer))
             self._say(step, job, size=job.new.size, attempt=job.attempts + 1, reason=told.reason)
         await self._book.failed(retries)

@@ -45,11 +45,15 @@ class Pausing:
         self._proven: set[str] = set()
         self._changed = asyncio.Event()
 
-    async def load(self) -> None:
-        """Take up what was paused when the process ended; it is probed at once."""
+    async def load(self, held: float) -> None:
+        """Take up what was paused when the process ended; it is probed at once.
+
+        What was put off goes by this life's clock. held: seconds; nothing is left to others for longer.
+        """
+        await self._book.take_up(self._chain, self._around.clock.steady(), self._around.policy, held)
         paused = await self._book.places.paused(self._chain)
         self._places = Places(self._around.policy, paused)
-        self._places.hasten(self._around.clock.now())
+        self._places.hasten(self._around.clock.steady())
         self._probes.clear()
         self._proven.clear()
         for pause in paused:
@@ -65,7 +69,7 @@ class Pausing:
             self._changed.clear()
             while self._proven:
                 await self._resume(self._proven.pop())
-            now = self._around.clock.now()
+            now = self._around.clock.steady()
             for pause in self._places.to_probe(now):
                 await self._probe(pause.place, probe)
             with contextlib.suppress(TimeoutError):
@@ -74,7 +78,7 @@ class Pausing:
 
     def look(self) -> None:
         """Somebody has mended something, perhaps: probe everything now."""
-        self._places.hasten(self._around.clock.now())
+        self._places.hasten(self._around.clock.steady())
         self._changed.set()
 
     # before an attempt
@@ -99,12 +103,12 @@ class Pausing:
 
     async def failed(self, attempts: Sequence[Failed]) -> list[Failed]:
         """Pause what fails. Returns the attempts that are about their files, not about places that are paused now."""
-        now = self._around.clock.now()
+        now, steady = self._around.clock.now(), self._around.clock.steady()
         own: list[Failed] = []
         closed: list[tuple[Failed, str]] = []
         for attempt in attempts:
             place = _place_of(attempt)
-            await self._note(attempt, place, now)
+            await self._note(attempt, place, steady)
             too_old = self._around.policy.too_old(attempt.job.new.wanted, now)
             if place in self._places and not too_old:
                 closed.append((attempt, place))
@@ -173,7 +177,7 @@ class Pausing:
         self._changed.set()
 
     async def _resume(self, place: str) -> None:
-        now = self._around.clock.now()
+        now = self._around.clock.steady()
         pause = self._places.resumed(place, now)
         if pause is None:
             return
@@ -196,7 +200,7 @@ class Pausing:
             offer = next((o for o in offers if place in _keys(destination, o.request_address)), None)
             if offer is None:  # nobody offers it there any more
                 await self._book.places.park([(job.id, "", "")])
-                self._places.hasten(self._around.clock.now(), place)
+                self._places.hasten(self._around.clock.steady(), place)
                 self._changed.set()
                 return
             self._probes[job.id] = place

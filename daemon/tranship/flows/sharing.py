@@ -155,7 +155,7 @@ class Sharing:
 
     async def heard(self, said: Sequence[Said]) -> None:
         """Leave to other clients what they have under way, for a while, and what they have published."""
-        now = self._around.clock.now()
+        now = self._around.clock.steady()
         held: list[tuple[Matter, float]] = []
         told: list[Matter] = []
         for each in said:
@@ -175,7 +175,7 @@ class Sharing:
         if held:
             await self._book.hold(self._chain, held)
         if told:
-            for path in await self._book.elsewhere(self._chain, told, now):
+            for path in await self._book.elsewhere(self._chain, told, self._around.clock.now()):
                 self._leave(path, "published by another client")
 
     def announced(self, about: Matter, due: float) -> Standing:
@@ -190,9 +190,8 @@ class Sharing:
 
     async def may_ask(self, job: Job, about: Matter) -> bool:
         """Whether it is this client's turn to ask; if not, the journal knows."""
-        now = self._around.clock.now()
         standing = self._handover.standing(about)
-        if standing.is_left(now):
+        if standing.is_left(self._around.clock.steady()):
             await self.leave(job, standing)
             return False
         if standing.phase is Phase.HELD:
@@ -205,7 +204,7 @@ class Sharing:
     def may_publish(self, about: Matter) -> Standing | None:
         """None if it is this client's turn to publish, which it then does at once; else how the delivery stands."""
         standing = self._handover.standing(about)
-        if standing.is_left(self._around.clock.now()):
+        if standing.is_left(self._around.clock.steady()):
             return standing
         self._handover.happened(about, Event.PUBLISHED)
         return None
@@ -221,7 +220,7 @@ class Sharing:
         if ruling.right is Right.TOLD:
             standing = self._handover.happened(about, Event.TOLD, by=ruling.client)
         else:
-            until = self._around.clock.now() + ruling.seconds
+            until = self._around.clock.steady() + ruling.seconds
             standing = self._handover.happened(about, Event.RULED_OUT, until, ruling.client)
         await self.leave(job, standing)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tranship.core.handover import Matter
 from tranship.core.identity import apart
+from tranship.core.retry import RetryPolicy
 from tranship.journal.engine import Journal, Schema, many
 from tranship.journal.orders import ORDERS, OrderBook
 from tranship.journal.past import PastJobs
@@ -250,8 +251,7 @@ class ClientBook:
         """Deliveries that are owed and due, new ones before retries; and when the next one will be due.
 
         Not those of the request addresses that are busy, nor what waits for a paused place. Nothing is ever put
-        off by more than horizon (seconds): what is due later still was put off before the clock was put back, and
-        is due.
+        off by more than horizon (seconds): what is due later still was put off by another clock, and is due.
         """
 
         def act(db: sqlite3.Connection) -> tuple[list[Job], float | None]:
@@ -268,6 +268,29 @@ class ClientBook:
             return jobs[:limit], min(following, default=None)
 
         return await self._do(act)
+
+    async def take_up(self, chain: str, now: float, policy: RetryPolicy, held: float) -> None:
+        """Shorten what an earlier life has put off, as its clock may have been ahead.
+
+        To what comes after so many attempts, at most, or to held (seconds) if that is longer.
+        """
+        wait = "max(:held, min(:longest, :first * (1 << min(max(attempts - 1, 0), 32))))"
+        values = {
+            "chain": chain,
+            "now": now,
+            "held": held,
+            "first": policy.first.total_seconds(),
+            "longest": policy.longest.total_seconds(),
+        }
+
+        def act(db: sqlite3.Connection) -> None:
+            db.execute(
+                f"UPDATE jobs SET due=:now + {wait} WHERE chain=:chain AND state='wanted' AND parked=''"
+                f" AND due>:now AND due>:now + {wait}",
+                values,
+            )
+
+        await self._do(act)
 
     async def unpublished(self, chain: str) -> list[tuple[Job, bytes]]:
         """Deliveries that were verified, but perhaps not published, with their messages."""
@@ -310,9 +333,9 @@ class ClientBook:
 
     async def untold(self, chain: str) -> list[tuple[int, str, bytes]]:
         """What was published, and a server is still to be told: (job, request address, announcement)."""
-        query = (
+        query = (  # CROSS: what is untold first, for all the rest was done long ago
             "SELECT id, untold.request_address, coalesce(sources.frame, jobs.frame)"
-            " FROM untold JOIN jobs ON jobs.id=untold.job LEFT JOIN sources"
+            " FROM untold CROSS JOIN jobs ON jobs.id=untold.job LEFT JOIN sources"
             " ON sources.job=untold.job AND sources.request_address=untold.request_address"
             " WHERE chain=? AND state='done' AND reason=''"
         )

@@ -71,14 +71,14 @@ def retry(path: Path, names: Sequence[str], who: str, now: float) -> int:
 
     names: ids, and patterns (`*`, `?`, `[…]`) of file names or full paths. Raises JournalError.
     """
-    change = "state='wanted', wanted=:now, due=:now, attempts=0, again=1, parked=''"
+    change = "state='wanted', wanted=:now, due=0, attempts=0, again=1, parked=''"
     chosen = "(state='dead' OR (state='dropped' AND id IN (SELECT value FROM json_each(:ids)))) AND destination<>''"
     return _order(path, "retry", change, chosen, names, who, now)
 
 
 def hasten(path: Path, names: Sequence[str], who: str, now: float) -> int:
     """Have what waits to be tried again tried now, and paused places probed; how many jobs that are."""
-    return _order(path, "retry now", "due=:now", WAITING, names, who, now)
+    return _order(path, "retry now", "due=0", WAITING, names, who, now)
 
 
 def drop(path: Path, names: Sequence[str], who: str, now: float) -> int:

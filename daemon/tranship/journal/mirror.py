@@ -8,7 +8,7 @@ from tranship.core.identity import apart
 from tranship.core.values import Version
 from tranship.journal.client import SCHEMA as CLIENT
 from tranship.journal.client import Cursor, Source, note_cursors
-from tranship.journal.engine import Journal, Schema
+from tranship.journal.engine import Journal, Schema, many
 from tranship.journal.server import SCHEMA as SERVER
 from tranship.journal.server import Announced, announce_all
 
@@ -75,6 +75,11 @@ class MirrorBook:
             return [_hear(db, each) for each in heard]
 
         return await self._do(act)
+
+    async def take_up(self, chain: str, latest: float) -> None:
+        """Nothing is to be told later than at this time, whatever clock an earlier life went by."""
+        statement = "UPDATE heard SET due=? WHERE chain=? AND seq IS NULL AND due>?"
+        await self._do(many(statement, [(latest, chain, latest)]))
 
     async def untold(
         self, chain: str, now: float, limit: int = 500

@@ -14,6 +14,8 @@ CREATE TABLE places (
 
 _BATCH = 1000
 
+_PARKED = "chain=? AND parked=? AND state='wanted' AND parked<>''"  # as the index has it
+
 
 class PlaceBook:
     """The acts on paused places, in any journal with jobs: `parked` of a job is the place that it waits for."""
@@ -48,7 +50,7 @@ class PlaceBook:
 
         def act(db: sqlite3.Connection) -> int | None:
             row = db.execute(
-                "SELECT id FROM jobs WHERE chain=? AND parked=? AND state='wanted' ORDER BY id LIMIT 1",
+                f"SELECT id FROM jobs WHERE {_PARKED} ORDER BY id LIMIT 1",
                 (chain, place),
             ).fetchone()
             return None if row is None else int(row[0])
@@ -60,7 +62,7 @@ class PlaceBook:
 
         def act(db: sqlite3.Connection) -> list[int]:
             rows = db.execute(
-                "SELECT id FROM jobs WHERE chain=? AND parked=? AND state='wanted' AND wanted<? ORDER BY id LIMIT ?",
+                f"SELECT id FROM jobs WHERE {_PARKED} AND wanted<? ORDER BY id LIMIT ?",
                 (chain, place, before, _BATCH),
             )
             return [int(row[0]) for row in rows]
@@ -73,8 +75,7 @@ class PlaceBook:
 
         def act(db: sqlite3.Connection) -> int:
             return db.execute(
-                "UPDATE jobs SET parked='' WHERE id IN (SELECT id FROM jobs WHERE chain=? AND parked=? AND"
-                " state='wanted' ORDER BY id LIMIT ?)",
+                f"UPDATE jobs SET parked='' WHERE id IN (SELECT id FROM jobs WHERE {_PARKED} ORDER BY id LIMIT ?)",
                 (chain, place, _BATCH),
             ).rowcount
 

@@ -99,7 +99,7 @@ _MEANT = {
     " AND a.path=announcements.path AND a.id>announcements.id)",
 }
 _CHANGE = {
-    "jobs": "UPDATE jobs SET state='wanted', wanted=:now, due=:now, attempts=0, again=1, parked='', resent=1,"
+    "jobs": "UPDATE jobs SET state='wanted', wanted=:now, due=0, attempts=0, again=1, parked='', resent=1,"
     f" reason='resent' WHERE {_MEANT['jobs']}",
     "announcements": "INSERT OR IGNORE INTO resends SELECT id FROM announcements WHERE"
     f" {_MEANT['announcements']}",

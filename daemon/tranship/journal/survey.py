@@ -109,7 +109,7 @@ _TRACES = {
         " WHERE delivered IS NOT NULL AND (uid=:name OR path=:name)",
         "SELECT published, CASE reason WHEN '' THEN 'published' ELSE 'done' END, chain, path, reason FROM jobs"
         " WHERE published IS NOT NULL AND (uid=:name OR path=:name)",
-        "SELECT due, CASE state WHEN 'wanted' THEN 'due again' ELSE state END, chain, path,"
+        "SELECT max(due, wanted), CASE state WHEN 'wanted' THEN 'due again' ELSE state END, chain, path,"
         " 'attempt ' || attempts || ': ' || reason FROM jobs"
         " WHERE attempts>0 AND state<>'done' AND (uid=:name OR path=:name)",
     ),

@@ -103,8 +103,8 @@ class _Chain:
 
     async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
         """Record what is offered, and how far its servers were heard, in one; then ask for what is new."""
-        now = self._around.clock.now()
-        offers = [self._offer(announcement, now) for announcement in announcements]
+        now, steady = self._around.clock.now(), self._around.clock.steady()
+        offers = [self._offer(announcement, now, steady) for announcement in announcements]
         if offers:
             reached(Point.HEARD)
         verdicts = await self._book.want([new for new, _ in offers], cursors)
@@ -117,7 +117,7 @@ class _Chain:
             if verdict is Verdict.NEW and reason:
                 hopeless.append(Retry(job.id, reason, "dead"))
                 self._around.story.tell(Step.FAILED, job.new.path, self.name, reason=reason)
-            elif verdict is Verdict.NEW and job.new.due > now:
+            elif verdict is Verdict.NEW and job.new.due > steady:
                 self._asking.look()
             elif verdict is Verdict.NEW:
                 self._asking.line_up(job, announcement)
@@ -126,14 +126,14 @@ class _Chain:
         if hopeless:
             await self._book.failed(hopeless)
 
-    def _offer(self, announcement: Announcement, now: float) -> tuple[NewJob, str]:
+    def _offer(self, announcement: Announcement, now: float, steady: float) -> tuple[NewJob, str]:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
         message = announcement.message
         destination, reason = destination_of(message, self.options.destination)
         same = announcement.identity
         alone = len(announcement.files) == 1 and not announcement.resent
         about = Matter(same, announcement.server, announcement.files[0].path)
-        standing = self._sharing.announced(about, now + self.options.processing_delay.total_seconds())
+        standing = self._sharing.announced(about, steady + self.options.processing_delay.total_seconds())
         new = NewJob(
             self.name,
             same,
@@ -148,7 +148,7 @@ class _Chain:
             message.encode(),
             message.time.timestamp(),
             now,
-            max(now, standing.until),
+            max(steady, standing.until),
             announcement.seq,
             identity([Wanted(announcement.files[0].uid, "")]) if alone else "",
         )
@@ -167,14 +167,15 @@ class _Chain:
 
     def _terms(self) -> Terms:
         options = self.options
-        longest = self._around.policy.longest, 2 * options.lease, options.processing_delay
+        held = max(2 * options.lease, options.processing_delay)
         return Terms(
             options.login.get_secret_value() if options.login is not None else "",
             options.backup_targets,
             options.in_flight,
             options.transfer_req_timeout,
             options.req_timeout,
-            max(longest).total_seconds() + 1.0,
+            max(self._around.policy.longest, held).total_seconds() + 1.0,
+            held.total_seconds(),
             options.create_target_directory,
             str(options.ftp_root),
         )

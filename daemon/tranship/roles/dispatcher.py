@@ -172,7 +172,7 @@ class _Chain:
                     file.message.encode(),
                     message.time.timestamp(),
                     now,
-                    now,
+                    self._around.clock.steady(),
                 ),
                 reason,
             )

@@ -145,7 +145,7 @@ class _Chain:
             file.message.encode(),
             message.time.timestamp(),
             now,
-            now,
+            self._around.clock.steady(),
         )
         return new, reason
 

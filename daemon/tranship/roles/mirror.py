@@ -34,9 +34,6 @@ from tranship.steps.hear import Announcement, Said, announcement_of
 from tranship.steps.request import Grant, path_of, why_unusable
 from tranship.wire.messages import Message, decode_whole
 
-CLOCK_SET = 1.0
-"""Seconds after which a delay is looked at again: the clock may have been set meanwhile."""
-
 
 def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Process[MirrorChain, _Chain]":
     """A mirror process's work. Nothing happens before its `run`."""
@@ -135,7 +132,7 @@ class _Chain:
 
     async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
         """Record what is offered, and how far its servers were heard, in one."""
-        due = self._around.clock.now() + self._options.delay.total_seconds()
+        due = self._around.clock.steady() + self._options.delay.total_seconds()
         usable = [announcement for announcement in announcements if self._is_usable(announcement)]
         heard = [
             Heard(
@@ -175,15 +172,17 @@ class _Chain:
         """Announce what was heard, when its delay is over."""
         await self._voice.audience.wait()
         clock = self._around.clock
+        await self._books.mirror.take_up(self._name, clock.steady() + self._options.delay.total_seconds())
         while True:
             self._news.clear()
-            untold, following = await self._books.mirror.untold(self._name, clock.now())
+            untold, following = await self._books.mirror.untold(self._name, clock.steady())
             if untold:
                 await self._announce(untold)
                 continue
             with contextlib.suppress(TimeoutError):
-                wait = None if following is None else min(CLOCK_SET, max(0.01, following - clock.now()))
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(
+                    None if following is None else max(0.01, following - clock.steady())
+                ):
                     await self._news.wait()
 
     async def _announce(self, untold: Sequence[tuple[int, Source]]) -> None:
@@ -240,6 +239,7 @@ def _asking_terms(options: MirrorChain, around: Surroundings) -> AskingTerms:
         options.transfer_req_timeout,
         options.req_timeout,
         max(around.policy.longest, timedelta(seconds=30)).total_seconds() + 1.0,
+        0.0,
         options.create_target_directory,
         str(options.ftp_root),
     )

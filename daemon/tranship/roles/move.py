@@ -160,7 +160,7 @@ class _Chain:
                 frame,
                 at,
                 now,
-                now,
+                self._around.clock.steady(),
             )
 
 
