@@ -1,24 +1,21 @@
-"""`tranship server` and `tranship client`: build the role, run it, exit with a meaning."""
+"""`tranship server`, `client`, `mirror`, `dispatcher`, `fetch`, `move`: build the role, run it, exit with a meaning."""
 
 import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from tranship import __version__
-from tranship.config.client import ClientConfig
-from tranship.config.dispatcher import DispatcherConfig
-from tranship.config.fetch import FetchConfig
-from tranship.config.load import Loaded, Overrides, load
-from tranship.config.mirror import MirrorConfig
-from tranship.config.move import MoveConfig
-from tranship.config.server import ServerConfig, Watch
+from tranship.config.load import Overrides, load
+from tranship.config.server import Watch
 from tranship.core.clock import SystemClock
 from tranship.core.health import Health
 from tranship.core.retry import RetryPolicy
@@ -34,6 +31,7 @@ from tranship.journal import (
     MirrorBook,
     ServerBook,
 )
+from tranship.journal.engine import Schema
 from tranship.roles import client as client_role
 from tranship.roles import dispatcher as dispatcher_role
 from tranship.roles import fetch as fetch_role
@@ -53,7 +51,28 @@ log = logging.getLogger("tranship")
 CLOSING = 3.0
 """Seconds in which the journal writes what waits, at the end; a disk that hangs must not hold up the exit."""
 
-C = TypeVar("C", ServerConfig, ClientConfig, MirrorConfig, DispatcherConfig, FetchConfig, MoveConfig)
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How the role of one name is made: the tables of its journal, its acts on these, what works with both."""
+
+    schema: Schema
+    book: Callable[[Journal], Any]
+    role: Callable[[Any, Any, Surroundings], Role[Any]]
+
+
+ROLES: Mapping[str, Made] = MappingProxyType(
+    {
+        "server": Made(SERVER_SCHEMA, ServerBook, server_role.server),
+        "client": Made(CLIENT_SCHEMA, ClientBook, client_role.client),
+        "mirror": Made(
+            MIRROR_SCHEMA, lambda j: Books(ServerBook(j), ClientBook(j), MirrorBook(j)), mirror_role.mirror
+        ),
+        "dispatcher": Made(CLIENT_SCHEMA, ClientBook, dispatcher_role.dispatcher),
+        "fetch": Made(CLIENT_SCHEMA, ClientBook, fetch_role.fetch),
+        "move": Made(CLIENT_SCHEMA, ClientBook, move_role.move),
+    }
+)
 
 File = Annotated[
     Path, typer.Argument(help="The configuration: YAML, or an INI file of Trollmoves.", show_default=False)
@@ -72,6 +91,13 @@ Metrics = Annotated[
 PublishPort = Annotated[
     int | None, typer.Option("-p", "--port", min=0, max=65535, help="The port to publish on.")
 ]
+NameServers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
+    ),
+]
+Watchdog = Annotated[bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")]
 OfTheOld = Annotated[
     int | None,
     typer.Option(hidden=True, help="Of Trollmoves; not needed: chains are kept alive without end."),
@@ -84,9 +110,7 @@ def server(
     disable_backlog: Annotated[
         bool, typer.Option("--disable-backlog", help="Announce only what comes after the start.")
     ] = False,
-    watchdog: Annotated[
-        bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")
-    ] = False,
+    watchdog: Watchdog = False,
     log_config: LogConfig = None,
     log_file: LogFile = None,
     verbose: Verbose = False,
@@ -96,24 +120,10 @@ def server(
 ) -> None:
     """Watch directories, announce what appears, move what is asked for."""
     del chain_check_interval, max_notifier_restarts
-    log_into(log_file)
     overrides = Overrides(
         publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
     )
-
-    def make(config: ServerConfig, journal: Journal, around: Surroundings) -> Role[ServerConfig]:
-        return server_role.server(config, ServerBook(journal), around)
-
-    _run(
-        "server",
-        lambda: load(file, "server", overrides=overrides),
-        file,
-        SERVER_SCHEMA,
-        make,
-        log_config,
-        verbose,
-        metrics,
-    )
+    _run("server", file, overrides, Telling(log_config, log_file, verbose, metrics))
 
 
 def client(
@@ -124,12 +134,7 @@ def client(
     metrics: Metrics = None,
 ) -> None:
     """Hear announcements, ask for the files, publish what has arrived."""
-    log_into(log_file)
-
-    def make(config: ClientConfig, journal: Journal, around: Surroundings) -> Role[ClientConfig]:
-        return client_role.client(config, ClientBook(journal), around)
-
-    _run("client", lambda: load(file, "client"), file, CLIENT_SCHEMA, make, log_config, verbose, metrics)
+    _run("client", file, Overrides(), Telling(log_config, log_file, verbose, metrics))
 
 
 def mirror(
@@ -141,23 +146,8 @@ def mirror(
     metrics: Metrics = None,
 ) -> None:
     """Announce what others announce, bring it when it is asked for, move it on."""
-    log_into(log_file)
     overrides = Overrides(publish_port=port)
-
-    def make(config: MirrorConfig, journal: Journal, around: Surroundings) -> Role[MirrorConfig]:
-        books = Books(ServerBook(journal), ClientBook(journal), MirrorBook(journal))
-        return mirror_role.mirror(config, books, around)
-
-    _run(
-        "mirror",
-        lambda: load(file, "mirror", overrides=overrides),
-        file,
-        MIRROR_SCHEMA,
-        make,
-        log_config,
-        verbose,
-        metrics,
-    )
+    _run("mirror", file, overrides, Telling(log_config, log_file, verbose, metrics))
 
 
 def dispatcher(
@@ -165,44 +155,20 @@ def dispatcher(
     port: Annotated[
         int | None, typer.Option("-p", "--publish-port", min=0, max=65535, help="Publish, on this port.")
     ] = None,
-    name_servers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
-        ),
-    ] = None,
+    name_servers: NameServers = None,
     log_config: LogConfig = None,
     log_file: LogFile = None,
     verbose: Verbose = False,
     metrics: Metrics = None,
 ) -> None:
     """Hear of files on this host, and send each to the targets that want it."""
-    log_into(log_file)
     overrides = Overrides(publish_port=port, name_servers=tuple(name_servers) if name_servers else None)
-
-    def make(config: DispatcherConfig, journal: Journal, around: Surroundings) -> Role[DispatcherConfig]:
-        return dispatcher_role.dispatcher(config, ClientBook(journal), around)
-
-    _run(
-        "dispatcher",
-        lambda: load(file, "dispatcher", overrides=overrides),
-        file,
-        CLIENT_SCHEMA,
-        make,
-        log_config,
-        verbose,
-        metrics,
-    )
+    _run("dispatcher", file, overrides, Telling(log_config, log_file, verbose, metrics))
 
 
 def fetch(
     file: File,
-    name_servers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
-        ),
-    ] = None,
+    name_servers: NameServers = None,
     subscribe_name_server: Annotated[
         str | None,
         typer.Option(
@@ -215,24 +181,10 @@ def fetch(
     metrics: Metrics = None,
 ) -> None:
     """Hear of files elsewhere, bring them here, tell that they are here."""
-    log_into(log_file)
     overrides = Overrides(
         name_servers=tuple(name_servers) if name_servers else None, lookup=subscribe_name_server
     )
-
-    def make(config: FetchConfig, journal: Journal, around: Surroundings) -> Role[FetchConfig]:
-        return fetch_role.fetch(config, ClientBook(journal), around)
-
-    _run(
-        "fetch",
-        lambda: load(file, "fetch", overrides=overrides),
-        file,
-        CLIENT_SCHEMA,
-        make,
-        log_config,
-        verbose,
-        metrics,
-    )
+    _run("fetch", file, overrides, Telling(log_config, log_file, verbose, metrics))
 
 
 def move(
@@ -241,9 +193,7 @@ def move(
     disable_backlog: Annotated[
         bool, typer.Option("--disable-backlog", help="Move only what comes after the start.")
     ] = False,
-    watchdog: Annotated[
-        bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")
-    ] = False,
+    watchdog: Watchdog = False,
     log_config: LogConfig = None,
     log_file: LogFile = None,
     verbose: Verbose = False,
@@ -253,42 +203,32 @@ def move(
 ) -> None:
     """Watch directories, move what appears to one place or several, without a client."""
     del chain_check_interval, max_notifier_restarts
-    log_into(log_file)
     overrides = Overrides(
         publish_port=port, watch=Watch.POLL if watchdog else None, backlog=False if disable_backlog else None
     )
-
-    def make(config: MoveConfig, journal: Journal, around: Surroundings) -> Role[MoveConfig]:
-        return move_role.move(config, ClientBook(journal), around)
-
-    _run(
-        "move",
-        lambda: load(file, "move", overrides=overrides),
-        file,
-        CLIENT_SCHEMA,
-        make,
-        log_config,
-        verbose,
-        metrics,
-    )
+    _run("move", file, overrides, Telling(log_config, log_file, verbose, metrics))
 
 
-def _run(
-    role: str,
-    read: Callable[[], Loaded[C]],
-    file: Path,
-    schema: Any,
-    make: Callable[[C, Journal, Surroundings], Role[C]],
-    log_config: Path | None,
-    verbose: bool,
-    metrics: int | None,
-) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Where a process tells what, besides what its configuration says."""
+
+    log_config: Path | None
+    log_file: Path | None
+    verbose: bool
+    metrics: int | None
+
+
+def _run(role: str, file: Path, overrides: Overrides, telling: Telling) -> NoReturn:
+    log_into(telling.log_file)
+    made = ROLES[role]
+
     async def main() -> Exit:
-        set_up("DEBUG" if verbose else "INFO", log_config)
-        source = Source(_telling(read), [file])
+        set_up("DEBUG" if telling.verbose else "INFO", telling.log_config)
+        source = Source(lambda: _read(file, role, overrides), [file])
         config = source.load()
         health = Health()
-        journal = Journal.open(Path(config.journal), schema)
+        journal = Journal.open(Path(config.journal), made.schema)
         bus = ZeroMQBus(odd)
         story = Lines(logging.getLogger(STORY))
         around = Surroundings(
@@ -297,9 +237,9 @@ def _run(
         log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
         bulletin = Path(f"{config.journal}.health")
         try:
-            with served_if(metrics, health, role, bus):
+            with served_if(telling.metrics, health, role, bus):
                 code = await supervise(
-                    make(config, journal, around),
+                    made.role(config, made.book(journal), around),
                     source,
                     notify=Notify.from_environment(os.environ, os.getpid()),
                     bulletin=bulletin,
@@ -310,6 +250,14 @@ def _run(
         return code if written else max(code, Exit.UNFINISHED)
 
     run_process(main)
+
+
+def _read(file: Path, role: str, overrides: Overrides) -> Any:
+    """The configuration of a role; what is odd about it is logged."""
+    loaded = load(file, role, overrides=overrides)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded.config
 
 
 def log_into(file: Path | None) -> None:
@@ -334,18 +282,6 @@ async def _closed(journal: Journal) -> bool:
         reason = journal.trouble.reason or f"{journal.path}: does not write; does its disk hang?"
         log.error("left with something unwritten, which is found again: %s", reason)
     return not unwritten
-
-
-def _telling(read: Callable[[], Loaded[C]]) -> Callable[[], C]:
-    """Read, and log what is odd about the configuration."""
-
-    def load() -> C:
-        loaded = read()
-        for warning in loaded.warnings:
-            log.warning("%s", warning)
-        return loaded.config
-
-    return load
 
 
 def odd(peer: str, what: str) -> None:
