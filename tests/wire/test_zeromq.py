@@ -6,7 +6,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import zmq
@@ -16,6 +16,7 @@ from posttroll.subscriber import Subscriber as TheirSubscriber
 from trollmoves.client import PushRequester
 from trollmoves.server import RequestManager
 
+from tranship.wire import zeromq
 from tranship.wire.arrivals import INBOX_ITEMS
 from tranship.wire.contract import MAX_MESSAGE
 from tranship.wire.messages import Message, compose, decode, reply
@@ -456,6 +457,30 @@ def test_a_slow_listener_loses_and_is_counted_and_the_others_hear_all(
             while count < number // 1000 * 1000:
                 count += sum(item.message == message for item in await ears.heard())
             assert 0 < bus.counts.refused["slow listener"] < number - WAITING_TO_BE_TOLD
+
+    run(story())
+
+
+def test_who_takes_nothing_for_too_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(zeromq._PUBLISHING, zmq.TCP_MAXRT, 500)  # milliseconds
+
+    async def story() -> None:
+        async with opened() as bus:
+            publisher = bus.publisher(LOOPBACK, "p")
+            ready = b"\5READY\x0bSocket-Type\0\0\0\3SUB"
+            with socket.create_connection(("127.0.0.1", int(publisher.address.rpartition(":")[2]))) as deaf:
+                deaf.sendall(b"\xff" + bytes(8) + b"\x7f\3\0NULL" + bytes(48))
+                deaf.sendall(b"\4" + bytes([len(ready)]) + ready + b"\0\1\1")
+                message = compose("/all", "file", "x" * 100_000)
+
+                def is_cut_off() -> bool:
+                    publisher.tell([message])
+                    with suppress(OSError):
+                        deaf.send(b"\0\1\1")  # it is told only when it says something itself
+                        return False
+                    return True
+
+                await until(is_cut_off)
 
     run(story())
 

@@ -22,6 +22,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.keeping import ForgetOrders, Pass, keeping
 from tranship.flows.obeying import obey
 from tranship.journal import OrderBook
+from tranship.lanes import Threads
 
 TIDY_EVERY = 5.0
 
@@ -137,6 +138,10 @@ class Process(Generic[O, C]):
         }
 
     async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(TIDY_EVERY)
-            await asyncio.to_thread(self._around.pool.close_idle)
+        threads = Threads("connections", 1)
+        try:
+            while True:
+                await asyncio.sleep(TIDY_EVERY)
+                await threads.do(self._around.pool.close_idle)
+        finally:
+            threads.close()

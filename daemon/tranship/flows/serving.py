@@ -16,12 +16,16 @@ from tranship.flows.process import Config as AnyConfig
 from tranship.flows.process import Opened, Part, Process
 from tranship.hosts import beating, make_known
 from tranship.journal import ServerBook
+from tranship.lanes import Threads
 from tranship.steps.announce import Numbers
 from tranship.steps.remove import Remove
 from tranship.steps.replay import heads_told
 from tranship.wire.contract import AUDIENCE, Answerer, Publisher
 from tranship.wire.discovery import told_address
 from tranship.wire.messages import Message
+
+DELETING = 64
+"""Threads that delete: so many chains may have a file system that does not answer."""
 
 HEADS_EVERY = timedelta(seconds=2)
 """How often the heads of the topics are told at least, so that a lost last announcement is noticed."""
@@ -129,11 +133,15 @@ def _parts(
 
 
 async def _remove(chains: Iterable[Chain], book: ServerBook, around: Surroundings) -> None:
-    remove = Remove(book, around.clock, around.story, around.policy.age_limit)
-    while True:
-        delays = [chain.kept_for.total_seconds() for chain in chains]
-        wait = await remove(max(delays, default=0.0))
-        await asyncio.sleep(1.0 if wait is None else min(1.0, wait))
+    threads = Threads("deletions", DELETING)
+    remove = Remove(book, around.clock, around.story, around.policy.age_limit, threads.do)
+    try:
+        while True:
+            delays = [chain.kept_for.total_seconds() for chain in chains]
+            wait = await remove(max(delays, default=0.0))
+            await asyncio.sleep(1.0 if wait is None else min(1.0, wait))
+    finally:
+        threads.close()
 
 
 def request_address(host: str | None, answerer: Answerer) -> str:
