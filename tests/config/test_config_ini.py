@@ -633,3 +633,13 @@ def test_a_whole_section_is_not_dropped_because_another_is_broken(tmp_path):
         + "[b]\nproviders = x\ndestination = /o\ntopic = /b\npublish_port = 1\n"
     )
     assert [line.split(" ")[1] for line in told(tmp_path, text)] == ["[a]", "[b]"]
+
+
+def test_a_server_that_stands_alone_unpacks_too(tmp_path):
+    alone = SERVER.replace(
+        "request_port = 9092\n", "compression = bzip\nworking_directory = /work\nunpack = zip\n"
+    )
+    found = chain(tmp_path, alone + "remove_delay = 60\n")
+    assert found.unpack == Unpack(format="bzip2", directory="/work", keep=timedelta(minutes=1))
+    assert (found.request, found.filesystem.archive) == (None, "zip")
+    assert chain(tmp_path, alone).unpack.keep == timedelta(days=1)

@@ -1,7 +1,9 @@
 """A server without a client: what it announces is rebuilt and read by fsspec itself."""
 
 import asyncio
+import bz2
 import getpass
+import gzip
 import io
 import json
 import tarfile
@@ -134,5 +136,59 @@ def test_archives_that_lead_out_or_are_none_are_refused_and_the_next_is_told(tmp
                 *(f"bad{n}.zip" for n in range(4)),
                 "none.zip",
             }
+
+    asyncio.run(main())
+
+
+def test_packed_files_are_announced_as_what_is_in_them(tmp_path: Path) -> None:
+    """As by a Trollmoves server with `compression` and without `request_port`: one file, several, and an archive."""
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            work = tmp_path / "work"
+            alone = {"request": None, "filesystem": {"protocol": "file"}, "scan_interval": 0.1}
+            server = await site.server(
+                **alone,
+                origin=f"{site.incoming}/{{name}}.bz2",
+                unpack={"format": "bzip2", "directory": str(work), "delete": True, "keep": 0.5},
+            )
+            packed_file = site.drop("a.bz2", bz2.compress(b"plain"))
+            [one] = await told(site, 1)
+            assert (one.type, one.data["uri"], one.data["name"]) == ("file", f"file://{work}/a", "a")
+            assert one.data["filesystem"]["protocol"] == "file"
+            assert one.data["tranship"]["size"] == len(b"plain")
+            await until(lambda: not packed_file.exists() and not (work / "a").exists(), "both are deleted")
+            await server.stop()
+
+            site.heard.clear()
+            server = await site.server(
+                **alone,
+                origin=f"{site.incoming}/{{name}}.tar",
+                unpack={"format": "tar", "directory": str(work)},
+            )
+            site.drop("b.tar", packed("tar"))
+            [several] = await told(site, 1)
+            assert (several.type, several.data["name"]) == ("dataset", "b")
+            lie = {}
+            for item in several.data["dataset"]:
+                filesystem = await asyncio.to_thread(rebuilt, item)
+                lie[item["uri"]] = await asyncio.to_thread(filesystem.cat, item["uri"])
+            assert lie == {f"file://{work}/a.txt": b"first", f"file://{work}/sub/b.txt": b"second"}
+            await server.stop()
+
+            site.heard.clear()
+            await site.server(
+                request=None,
+                filesystem={"protocol": "file", "archive": "zip"},
+                origin=f"{site.incoming}/{{name}}.zip.gz",
+                unpack={"format": "gzip", "directory": str(work)},
+                scan_interval=0.1,
+            )
+            site.drop("c.zip.gz", gzip.compress(packed("zip")))
+            [members] = await told(site, 1)
+            uris = [item["uri"] for item in members.data["dataset"]]
+            assert uris == [f"zip://{name}::file://{work}/c.zip" for name in ("a.txt", "sub/b.txt")]
+            with await asyncio.to_thread(fsspec.open, uris[1]) as opened:
+                assert await asyncio.to_thread(opened.read) == b"second"
 
     asyncio.run(main())

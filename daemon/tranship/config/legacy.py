@@ -314,6 +314,8 @@ def _unpacking(section: Section, building: _Building, program: str) -> None:
         "delete" in items and building.tree.value["role"] != "move"
     ):  # there the chain's own does it, at the end
         building.put(("unpack", "delete"), items["delete"].text, items["delete"].place)
+    if "remove_delay" in items and "origin" in items and "request_port" not in items:  # a stand-alone server
+        building.put(("unpack", "keep"), items["remove_delay"].text, items["remove_delay"].place)
     if program == "prog":
         given_folder = items.get("working_directory")
         folder = given_folder.text if given_folder else tempfile.gettempdir()

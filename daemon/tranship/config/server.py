@@ -134,9 +134,8 @@ class ServerChain(Options):
             raise refuse("stands beside `origin`", "keep one of the two", key="listen")
         if self.request is not None and self.filesystem is not None:
             raise refuse("stands beside `request`", "keep one of the two", key="filesystem")
-        for name in ("listen", "unpack"):
-            if self.request is None and getattr(self, name) is not None:
-                raise refuse(f"is missing beside `{name}`", "give a port", key="request")
+        if self.request is None and self.listen is not None:
+            raise refuse("is missing beside `listen`", "give a port", key="request")
         return self
 
     @model_validator(mode="after")

@@ -135,11 +135,7 @@ class _Chain:
             await self._voice.audience.wait()
             tasks.create_task(self._reception.run(announce))
             return
-        outlet: Outlet = announce
-        if options.unpack is not None:
-            unpacked = Unpacked(options.unpack, _origin(options), announce, self._book, self._around)
-            tasks.create_task(unpacked.run())
-            outlet = unpacked
+        outlet = _outlet(tasks, options, announce, self._book, self._around)
         tasks.create_task(self._reception.run(_Heard(outlet, self._voice.audience)))
 
     async def _sweep(self) -> None:
@@ -191,7 +187,8 @@ class _Alone:
         announce = _announce(self._name, self.options, self._book, self._around, self._voice, blocking, "")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._resending.run(""))
-            tasks.create_task(self._reception.run(_Heard(announce, self._voice.audience)))
+            outlet = _outlet(tasks, self.options, announce, self._book, self._around)
+            tasks.create_task(self._reception.run(_Heard(outlet, self._voice.audience)))
 
     async def drain(self) -> None:
         """Nothing is under way that anybody waits for."""
@@ -202,6 +199,17 @@ def _gone_of(threads: Threads) -> Check:
         return await threads.do(gone, versions)
 
     return check
+
+
+def _outlet(
+    tasks: asyncio.TaskGroup, options: ServerChain, announce: Announce, book: ServerBook, around: Surroundings
+) -> Outlet:
+    """Where complete files go: they are announced, packed ones as what is in them."""
+    if options.unpack is None:
+        return announce
+    unpacked = Unpacked(options.unpack, _origin(options), announce, book, around)
+    tasks.create_task(unpacked.run())
+    return unpacked
 
 
 def _announce(

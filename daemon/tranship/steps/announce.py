@@ -102,8 +102,14 @@ class Announce:
         begun = self.clock.monotonic()
         known, changed, unreadable = await self.blocking(_versions, results, self.checksum)
         versions = tuple(version for _, version in known)
-        announced = self._announced(packed.at, versions, packed.path) if versions else None
-        if changed or unreadable or announced is None:
+        if changed or unreadable or not versions:
+            return False
+        shared = await self._shared(versions)
+        if isinstance(shared, str):
+            self.story.tell(Step.FAILED, packed.path, self.wording.chain, reason=shared)
+            return False
+        announced = self._announced(packed.at, versions, packed.path, shared)
+        if announced is None:
             return False
         source = Version(packed.path, packed.size, packed.mtime_ns)
         with self._told_if_cancelled([announced]):
@@ -160,12 +166,24 @@ class Announce:
             return [self._announced(at, [version], version.path) for at, version in known]
         announced = []
         for at, version in known:
-            shared = await self.blocking(self.share, version.path)
+            shared = await self._shared([version])
             if isinstance(shared, str):
                 self.story.tell(Step.FAILED, version.path, self.wording.chain, reason=shared)
             else:
                 announced.append(self._announced(at, [version], version.path, shared))
         return announced
+
+    async def _shared(self, versions: Sequence[Version]) -> Mapping[str, Any] | str | None:
+        """What is said of how versions, announced as one, are read from elsewhere; a text: why they can't be."""
+        if self.share is None:
+            return None
+        told = [await self.blocking(self.share, version.path) for version in versions]
+        parts: list[dict[str, Any]] = []
+        for each in told:
+            if isinstance(each, str):
+                return each
+            parts += each.get("dataset", [each])
+        return told[0] if len(told) == 1 else {"dataset": parts}
 
     def _tell(self, announced: Sequence[tuple[Announced, Message]], begun: float) -> None:
         reached(Point.ANNOUNCED)
@@ -189,7 +207,8 @@ class Announce:
         uid = os.path.basename(first.path)
         data = {**wording.info, **fields, "request_address": wording.request_address}
         if shared is not None:
-            data = {**shared, **wording.info, **fields, "tranship": facts(server, seq, first)}
+            own = facts(server, seq, first) if len(versions) == 1 else {"v": 1, "server": server, "seq": seq}
+            data = {**shared, **wording.info, **fields, "tranship": own}
         elif len(versions) == 1:
             data |= {"uri": first.path, "uid": uid, "tranship": facts(server, seq, first)}
         else:
