@@ -28,16 +28,11 @@ from tranship.config.inherit import with_defaults
 from tranship.config.ini_file import Section, looks_like_ini
 from tranship.config.judge import judged
 from tranship.config.kinds import Options, given
-from tranship.config.legacy import (
-    CLIENT,
-    SERVER,
-    client_tree,
-    kind_of,
-    mirror_tree,
-    move_tree,
-    read_sections,
-    server_tree,
-)
+from tranship.config.legacy import kind_of, read_sections
+from tranship.config.legacy.client import CLIENT, client_tree
+from tranship.config.legacy.mirror import mirror_tree
+from tranship.config.legacy.move import move_tree
+from tranship.config.legacy.server import SERVER, server_tree
 from tranship.config.legacy_yaml import modernised
 from tranship.config.logins import Unseen, with_login
 from tranship.config.mirror import MirrorChain, MirrorConfig

@@ -20,7 +20,11 @@ from tranship.config.fetch import FetchChain, FetchConfig
 from tranship.config.findings import listed
 from tranship.config.judge import marks
 from tranship.config.kinds import Default, Wanted
-from tranship.config.legacy import CLIENT, LISTEN, MIRROR, MOVE, SERVER, Old
+from tranship.config.legacy.building import Old
+from tranship.config.legacy.client import CLIENT
+from tranship.config.legacy.mirror import MIRROR
+from tranship.config.legacy.move import MOVE
+from tranship.config.legacy.server import LISTEN, SERVER
 from tranship.config.mirror import MirrorChain, MirrorConfig
 from tranship.config.move import MoveChain, MoveConfig, MoveDestination
 from tranship.config.retry import RetryOptions
