@@ -119,12 +119,12 @@ def test_more_than_two_gibibytes_arrive_whole(server: Ftp, tmp_path: Path) -> No
     assert WORDS["large"].run(connected) == "holds"
 
 
-FULL = Powers(append=True, mtime=True, mode=True)
+FULL = Powers(verified=True, append=True, mtime=True, mode=True)
 POWERS = {
     "pyftpd": FULL,
     "rclone": Powers(replace=False),
     "vsftpd": replace(FULL, mode=False),
-    "proftpd": replace(FULL, checksums=frozenset({"sha256", "md5"})),
+    "proftpd": replace(FULL, verified=False, checksums=frozenset({"sha256", "md5"})),
     "pure-ftpd": FULL,
 }
 
@@ -328,6 +328,67 @@ def test_a_rename_whose_reply_is_lost_was_done_if_the_names_say_so(
         script.answers["250 Renaming"] = "hang up"
         mover.rename("/old", "/new")
     assert (server.folder / "new").read_bytes() == b"old"
+
+
+def test_a_rename_that_is_done_while_the_first_reply_is_lost_counts(
+    told: tuple[Ftp, Script], tmp_path: Path
+) -> None:
+    server, script = told
+    (server.folder / "early").write_bytes(b"early")
+    with closing(connect(server, timeout="2 s")) as mover:
+        script.answers["350 Ready for destination"] = "silence"
+        script.answers["250 Renaming"] = "hang up"
+        mover.rename("/early", "/late")
+    assert (server.folder / "late").read_bytes() == b"early"
+
+
+def test_a_file_that_the_server_cuts_and_calls_done_is_mangled(tmp_path: Path) -> None:
+    def respond(self: Any, resp: str, *args: Any, **more: Any) -> None:
+        if resp.startswith("226"):
+            os.truncate(running.folder / "put", 299_999)
+        FTPHandler.respond(self, resp, *args, **more)
+
+    with ftp.python_311():
+        from pyftpdlib.handlers import FTPHandler
+    local = tmp_path / "local"
+    local.write_bytes(os.urandom(300_000))
+    with (
+        ftp.pyftpd(respond=respond) as running,
+        closing(connect(running)) as mover,
+        pytest.raises(Mangled, match="299999 bytes arrived of 300000"),
+    ):
+        mover.put(local, "/put")
+
+
+@pytest.mark.parametrize(("banner", "bears"), [("ready", False), ("pyftpdlib ready", True)])
+def test_who_may_forget_a_second_command_is_told_one_by_one(
+    tmp_path: Path, banner: str, *, bears: bool
+) -> None:
+    """A server that forgets what comes before it has answered; only those that are known not to get more than one."""
+    forgot = []
+
+    def pre_process_command(self: Any, line: str, cmd: str, arg: str) -> None:
+        forgot.append(bytes(self.ac_in_buffer))
+        self.ac_in_buffer = b""
+        FTPHandler.pre_process_command(self, line, cmd, arg)
+
+    with ftp.python_311():
+        from pyftpdlib.handlers import FTPHandler
+    local = tmp_path / "local"
+    local.write_bytes(b"local")
+    with (
+        ftp.pyftpd(banner=banner, pre_process_command=pre_process_command) as running,
+        closing(connect(running, timeout="1 s")) as mover,
+    ):
+        if bears:
+            with pytest.raises(TimedOut):
+                upload(mover, local, "/new")
+        else:
+            upload(mover, local, "/new")
+            with pytest.raises(SourceGone):
+                mover.rename("/absent", "/new")
+            assert (running.folder / "new").read_bytes() == b"local"
+    assert any(forgot) == bears
 
 
 def test_a_control_connection_that_dies_in_a_long_upload_costs_nothing(tmp_path: Path) -> None:

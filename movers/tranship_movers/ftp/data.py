@@ -66,10 +66,20 @@ class Data:
         """End in order, so that the other side gets the last bytes too."""
         with suppress(OSError, ValueError):
             if isinstance(self.conn, ssl.SSLSocket):
-                # Closed without this goodbye, unread session tickets would turn the end into a reset.
-                self.conn.settimeout(min((self.conn.gettimeout() or 0) / 4, 5))
-                self.conn.unwrap()
+                self._say_goodbye(self.conn)
             self.conn.shutdown(socket.SHUT_WR)
+
+    def _say_goodbye(self, conn: ssl.SSLSocket) -> None:
+        """End TLS on our side. The server's goodbye is not waited for: its last word comes over the other line."""
+        seconds = min((conn.gettimeout() or 0) / 4, 5)
+        conn.settimeout(0)
+        try:
+            conn.unwrap()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLWantWriteError:
+            conn.settimeout(seconds)
+            conn.unwrap()
 
     def _send_plain(self, file: BinaryIO, position: int) -> int:
         # `socket.sendfile` makes a selector for each block, and waits before it tries: 0.8 of the speed.

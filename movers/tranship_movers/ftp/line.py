@@ -2,10 +2,11 @@
 
 import ftplib
 import posixpath
+import re
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Literal, cast
 
 from tranship_movers.errors import MoverError
@@ -13,6 +14,9 @@ from tranship_movers.ftp.data import Data
 from tranship_movers.ftp.meanings import BrokenOff, Refused
 from tranship_movers.ftp.options import FtpOptions, Login
 from tranship_movers.ftp.told import told_in
+
+_BEARS_HASTE = re.compile("vsFTPd|ProFTPD|Pure-FTPd|pyftpdlib|Rclone")
+"""How servers that are tested with it greet. RFC 959 lets a server forget what comes before it has answered."""
 
 
 class Line(ftplib.FTP):
@@ -31,6 +35,11 @@ class Line(ftplib.FTP):
     def verb(self) -> str:
         """The command that was said last."""
         return self._asked.partition(" ")[0]
+
+    @property
+    def bears_haste(self) -> bool:
+        """Whether the server is known to bear a next command before it has answered the last."""
+        return _BEARS_HASTE.search(self.welcome or "") is not None
 
     def reach(self, host: str, port: int | None, tls: Literal["off", "explicit", "implicit"]) -> None:
         """Connect and log in."""
@@ -90,7 +99,7 @@ class Line(ftplib.FTP):
     def putline(self, line: str) -> None:
         """Send one line; a name that came from a listing goes back with the bytes it came with."""
         self._asked = line
-        self._wire.sendall(f"{line}\r\n".encode(self.encoding, "surrogateescape"))
+        self._wire.sendall(self._encoded(f"{line}\r\n"))
 
     def getresp(self) -> str:
         """The next reply, if it is none of refusal."""
@@ -115,9 +124,12 @@ class Line(ftplib.FTP):
                 raise
             return ""
 
-    def does(self, command: str) -> bool:
-        """Whether the server does what command says."""
-        return self.answer(command).startswith("2")
+    def at_once(self, *commands: str) -> list[str | Refused]:
+        """The answers to commands that don't depend on each other, sent in one piece if the server bears it."""
+        if commands and self.bears_haste:
+            self._asked = commands[-1]
+            self._wire.sendall(self._encoded("".join(f"{command}\r\n" for command in commands)))
+        return [self._answer_to(command) for command in commands]
 
     @contextmanager
     def data(self, command: str, rest: int | None = None) -> Iterator[Data]:
@@ -137,10 +149,9 @@ class Line(ftplib.FTP):
                 (data.conn if data else opened).close()
                 self._hear_why(error)
                 raise
-            finally:
-                if data:
-                    data.conn.close()
-        self._last_word()
+            # Closed before the server has read everything, what we have not read would turn the end into a reset.
+            with closing(data.conn):
+                self._last_word()
 
     def lines(self, command: str) -> list[str]:
         """The lines that come over a data connection."""
@@ -163,6 +174,9 @@ class Line(ftplib.FTP):
     def _seconds(self) -> float:
         return float(self.timeout or 0)
 
+    def _encoded(self, text: str) -> bytes:
+        return text.encode(self.encoding, "surrogateescape")
+
     def _listen(self) -> None:
         """Read from the socket as it is now; what was read ahead without TLS does not count with it."""
         if self.file is not None:
@@ -183,8 +197,19 @@ class Line(ftplib.FTP):
         if reply[0] != "2":
             raise self._refusal(reply)
 
-    def _refusal(self, reply: str) -> Refused:
-        verb, _, argument = self._asked.partition(" ")
+    def _answer_to(self, command: str) -> str | Refused:
+        if not self.bears_haste:
+            self.putline(command)
+        reply = self.getmultiline()
+        if reply[:1] == "2" or reply[:1] == "3":
+            return reply
+        refused = self._refusal(reply, command)
+        if refused.asks_for_later:
+            raise refused
+        return refused
+
+    def _refusal(self, reply: str, command: str = "") -> Refused:
+        verb, _, argument = (command or self._asked).partition(" ")
         text = " ".join(reply[4:].split())
         if self._login.password:
             text = text.replace(self._login.password, "***")

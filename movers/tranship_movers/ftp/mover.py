@@ -54,9 +54,10 @@ class FtpMover:
         """As `Mover.put`; a server that refuses to go on at offset gets the file whole."""
         path = self._path(name)
         with opened(source, "rb") as file:
-            if not (offset and self._go_on(path, file, offset, progress)):
-                self._store(path, file, progress)
-            self._keep(path, os.fstat(file.fileno()))
+            end = self._go_on(path, file, offset, progress) if offset else None
+            if end is None:
+                end = self._store(path, file, progress)
+            self._seal(path, os.fstat(file.fileno()), end)
 
     def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
         """As `Mover.get`. Raises Mangled if more or fewer bytes come than the server said."""
@@ -189,18 +190,18 @@ class FtpMover:
             raise NameRefused(reason, where=self._where("/")) from None
         return path
 
-    def _store(self, path: str, file: BinaryIO, progress: Progress) -> None:
+    def _store(self, path: str, file: BinaryIO, progress: Progress) -> int:
         try:
-            self._send("STOR", path, file, 0, progress)
+            return self._send("STOR", path, file, 0, progress)
         except InTheWay:
             with self._talking(path) as server:
                 server.line.voidcmd(f"DELE {path}")
-            self._send("STOR", path, file, 0, progress)
+            return self._send("STOR", path, file, 0, progress)
 
-    def _go_on(self, path: str, file: BinaryIO, offset: int, progress: Progress) -> bool:
-        """Send the rest; whether the server did go on, which only the size can tell."""
+    def _go_on(self, path: str, file: BinaryIO, offset: int, progress: Progress) -> int | None:
+        """Send the rest, give its end; None if the server did not go on, which only the size can tell."""
         if not self.powers.append:
-            return False
+            return None
         facts = self.stat(path)
         if facts is None or facts.size < offset:
             raise Mangled(f"fewer than {offset} bytes are there to go on from", where=self._where(path))
@@ -213,9 +214,9 @@ class FtpMover:
         except (InTheWay, Permanent):
             end = -1
         if facts is not None and facts.size == end:
-            return True
+            return end
         self.powers = replace(self.powers, append=False)
-        return False
+        return None
 
     def _send(
         self, verb: str, path: str, file: BinaryIO, offset: int, progress: Progress, rest: int | None = None
@@ -251,14 +252,15 @@ class FtpMover:
                 raise
         return came
 
-    def _keep(self, path: str, seen: os.stat_result) -> None:
-        """Give path the time and the mode of the source; a server that refuses is not asked again."""
-        if self.powers.mtime:
-            with self._talking(path) as server:
-                self.powers = replace(self.powers, mtime=server.set_mtime(path, seen.st_mtime))
-        if self.powers.mode:
-            with self._talking(path) as server:
-                self.powers = replace(self.powers, mode=server.set_mode(path, seen.st_mode & 0o777))
+    def _seal(self, path: str, seen: os.stat_result, end: int) -> None:
+        """Give path time and mode of the source; raise Mangled if the server has other than end bytes of it.
+
+        A server that refuses any of it is not asked for it again.
+        """
+        with self._talking(path) as server:
+            self.powers, size = server.seal(path, seen, self.powers)
+        if size is not None and size != end:
+            raise Mangled(f"{size} bytes arrived of {end}", where=self._where(path))
 
     def _rename(self, server: Server, old: str, new: str) -> None:
         try:

@@ -1,6 +1,7 @@
 """An FTP server as we know it over one line: what it can do, and what it says of names."""
 
 import math
+import os
 import posixpath
 import re
 import time
@@ -33,16 +34,23 @@ class Server:
         return Powers(
             # rclone's readers miss the name for a moment.
             replace="Rclone" not in (self.line.welcome or ""),
+            verified=self._knows_size and not self._digests(),
             append=self._features.get("REST", "").upper() == "STREAM",
             mtime=self._mtime_command() != "",
             mode="CHMOD" in self._site,
-            checksums=frozenset(_DIGITS) & self._digests(),
+            checksums=self._digests(),
         )
 
-    def rename(self, fromname: str, toname: str) -> str:
+    def rename(self, fromname: str, toname: str) -> None:
         """Rename in two steps; a refusal says which."""
-        self.line.sendcmd(f"RNFR {fromname}")
-        return self.line.voidcmd(f"RNTO {toname}")
+        first, second = f"RNFR {fromname}", f"RNTO {toname}"
+        if not self.line.bears_haste:
+            self.line.sendcmd(first)
+            self.line.voidcmd(second)
+            return
+        for heard in self.line.at_once(first, second):
+            if isinstance(heard, Refused):
+                raise heard
 
     def facts(self, path: str, name: str = "") -> Facts | None:
         """What the server says of path, None if nothing is there."""
@@ -106,7 +114,7 @@ class Server:
 
     def checksum(self, path: str, algorithm: str) -> str | None:
         """The hex digest that the server computes of path."""
-        if algorithm not in self._digests() & frozenset(_DIGITS):
+        if algorithm not in self._digests():
             return None
         try:
             if _HASH_NAMES[algorithm] in self._hashes():
@@ -123,16 +131,32 @@ class Server:
         found = re.search(rf"\b[0-9a-f]{{{_DIGITS[algorithm]}}}\b", reply, re.IGNORECASE)
         return found[0].lower() if found else None
 
-    def set_mtime(self, path: str, seconds: float) -> bool:
-        """Give path a modification time (seconds since the epoch); whether the server did."""
+    def seal(self, path: str, seen: os.stat_result, powers: Powers) -> tuple[Powers, int | None]:
+        """Give path the time and mode of seen, and ask for its size, as far as powers say.
+
+        Gives powers without what the server refused, and the size in bytes (None: it was not told).
+        """
+        commands = {}
+        if powers.mtime:
+            commands["mtime"] = self._dating(path, seen.st_mtime)
+        if powers.mode:
+            commands["mode"] = f"SITE CHMOD {seen.st_mode & 0o777:03o} {path}"
+        if powers.verified:
+            commands["verified"] = f"SIZE {path}"
+        heard = dict(zip(commands, self.line.at_once(*commands.values()), strict=True))
+        done = {power for power, answer in heard.items() if not isinstance(answer, Refused)}
+        size = heard.get("verified", "")
+        told = None if isinstance(size, Refused) or not size else int(told_in(r"\d+", size[4:]))
+        if done < set(heard):
+            powers = replace(powers, mtime="mtime" in done, mode="mode" in done, verified="verified" in done)
+        return powers, told
+
+    def _dating(self, path: str, seconds: float) -> str:
+        """The command that gives path a modification time."""
         stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(math.floor(seconds)))
         command = self._mtime_command()
         after = f"{path} {stamp} {stamp} {stamp} UTC" if command == "SITE UTIME" else f"{stamp} {path}"
-        return self.line.does(f"{command} {after}")
-
-    def set_mode(self, path: str, mode: int) -> bool:
-        """Give path permission bits; whether the server did."""
-        return self.line.does(f"SITE CHMOD {mode:03o} {path}")
+        return f"{command} {after}"
 
     def _learn(self) -> None:
         self._features = features_of(self.line.answer("FEAT"))
@@ -156,20 +180,25 @@ class Server:
 
     def _sized(self, path: str, name: str) -> Facts | None:
         """By SIZE and MDTM. Raises Refused if the server does not know SIZE."""
-        try:
-            size = int(told_in(r"\d+", self.line.sendcmd(f"SIZE {path}")[4:]))
-        except Refused as refused:
-            if refused.asks_for_later or refused.is_unknown:
-                raise
+        size, date = self.line.at_once(f"SIZE {path}", f"MDTM {path}")
+        if isinstance(size, Refused):
+            if size.is_unknown:
+                raise size
             return Facts(name, 0, is_folder=True) if self.is_folder(path) else None
-        return Facts(name, size, time_of(self.line.answer(f"MDTM {path}")[4:]))
+        modified = None if isinstance(date, Refused) else time_of(date[4:])
+        return Facts(name, int(told_in(r"\d+", size[4:])), modified)
+
+    @property
+    def _knows_size(self) -> bool:
+        return "SIZE" in self._features
 
     def _hashes(self) -> frozenset[str]:
         return frozenset(re.findall(r"[A-Z0-9-]+", self._features.get("HASH", "").upper()))
 
     def _digests(self) -> frozenset[str]:
         by_hash = {ours for ours, theirs in _HASH_NAMES.items() if theirs in self._hashes()}
-        return frozenset(by_hash | {verb[1:].lower() for verb in self._features if verb.startswith("X")})
+        by_name = {verb[1:].lower() for verb in self._features if verb.startswith("X")}
+        return frozenset(_DIGITS) & (by_hash | by_name)
 
     def _old_listing(self, path: str) -> list[Facts]:
         """By LIST, which has no rules; from within, since it takes blanks and wildcards for more."""
