@@ -159,6 +159,26 @@ def test_a_provider_that_is_silent_holds_up_no_other(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_false_addresses_keep_nobody_from_a_server_that_is_new(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            liar = MemoryBus(site.network).publisher("tcp://127.0.0.1:200", "liar")
+            client = await site.client(
+                providers=["127.0.0.1:100", "127.0.0.1:200"], transfer_req_timeout="1 h", lease="1 h"
+            )
+            false = [
+                {"uid": f"{n}", "uri": f"/in/{n}", "request_address": f"127.0.0.1:{20_000 + n}"}
+                for n in range(200)
+            ]
+            liar.tell([compose(TOPIC, "file", each) for each in false])
+            await until(lambda: client.story.of(Step.RETRIED), "no room for more")
+            await site.server()
+            site.drop("a.dat")
+            await until(lambda: site.published, "published")
+
+    asyncio.run(main())
+
+
 def test_attempts_that_fail_are_no_reason_to_restart_the_process(tmp_path: Path) -> None:
     async def main() -> None:
         async with rig(tmp_path) as site:

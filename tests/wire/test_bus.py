@@ -240,11 +240,28 @@ def test_a_peer_that_is_not_there_yet_is_asked_when_it_comes(make_bus: MakeBus) 
             assert await outcomes(asker, 1) == {"gone": None}
             asker.ask(request("there"), "there", DEADLINE)
             await asyncio.sleep(0.5)  # time for attempts to fail
+            assert not asker.reached
             answerer = await answerer_at(bus, address)
             seen: list[str] = []
             async with answering(answerer, lambda asked: seen.append(asked.ticket) or reply(asked, "file")):
                 assert set(await outcomes(asker, 1)) == {"there"}
             assert seen == ["there"]  # and not the one that nobody waits for any more
+            assert asker.reached
+
+    run(story())
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_what_is_given_up_has_an_outcome_at_once(make_bus: MakeBus, many: bool) -> None:
+    async def story() -> None:
+        async with opened(make_bus) as bus:
+            answerer = bus.answerer(LOOPBACK)
+            asker = bus.asker(answerer.address, many=many)
+            for ticket in ("one", "two"):
+                asker.ask(request(ticket), ticket, 3600.0)
+            asker.give_up()
+            assert await outcomes(asker, 2) == {"one": None, "two": None}
+            assert asker.idle
 
     run(story())
 

@@ -119,6 +119,13 @@ class Asker(Protocol):
     def idle(self) -> bool:
         """Whether no request is under way, and no outcome waits to be taken."""
 
+    @property
+    def reached(self) -> bool:
+        """Whether somebody who can be asked was ever there."""
+
+    def give_up(self) -> None:
+        """End the patience of all that is asked."""
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """Start the patience of a request anew (its transfer makes progress)."""
 

@@ -57,6 +57,17 @@ class Desk:
         """As `Asker.idle`."""
         return not self._waiting and not self._open.first() and not len(self._outcomes)
 
+    def give_up(self) -> None:
+        """As `Asker.give_up`."""
+        tickets = [ticket for ticket, *_ in self._waiting]
+        self._waiting.clear()
+        self._unsent.clear()
+        while (ticket := self._open.first()) is not None:
+            self._open.stop(ticket)
+            tickets.append(ticket)
+        for each in tickets:
+            self._outcomes.put(Answer(each, None))
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """As `Asker.keep_waiting`."""
         if ticket in self._open:

@@ -34,7 +34,7 @@ def made_socket(context: Context, kind: int, options: Options) -> zmq.Socket[byt
 
 
 class Line:
-    """A connecting socket that comes back by itself.
+    """A connecting socket that comes back by itself. was_up: whether somebody was there at any time.
 
     libzmq would reconnect too, but never after it refused a frame; and it would look names up, for as long as
     that takes, in the one thread that serves all other connections.
@@ -63,6 +63,7 @@ class Line:
         self._endpoint = ""
         self._others: list[str] = []
         self.closed = False
+        self.was_up = False
         self._open()
 
     def again(self) -> None:
@@ -155,7 +156,7 @@ class Line:
             except zmq.Again:
                 return
             if change["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._is_up = True
+                self._is_up = self.was_up = True
                 self._delay = FIRST_DELAY
             elif self._endpoint:
                 self._lost()

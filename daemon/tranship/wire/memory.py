@@ -188,6 +188,15 @@ class MemoryAsker:
         """As `Asker.idle`."""
         return self.desk.idle
 
+    @property
+    def reached(self) -> bool:
+        """As `Asker.reached`."""
+        return isinstance(self._network.bound.get(self.port), MemoryAnswerer)
+
+    def give_up(self) -> None:
+        """As `Asker.give_up`."""
+        self.desk.give_up()
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """As `Asker.keep_waiting`."""
         self.desk.keep_waiting(ticket, patience)

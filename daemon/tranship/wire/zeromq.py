@@ -238,6 +238,15 @@ class ZeroMQAsker:
         """As `Asker.idle`."""
         return self._desk.idle
 
+    @property
+    def reached(self) -> bool:
+        """As `Asker.reached`."""
+        return self._line.was_up
+
+    def give_up(self) -> None:
+        """As `Asker.give_up`."""
+        self._desk.give_up()
+
     def keep_waiting(self, ticket: str, patience: float) -> None:
         """As `Asker.keep_waiting`."""
         self._desk.keep_waiting(ticket, patience)
