@@ -1,6 +1,8 @@
 """Several providers of one file, and what counts as the same file."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +89,11 @@ def test_servers_of_both_kinds_are_sources_of_one_delivery(tmp_path: Path) -> No
             await until(lambda: old.heard("ack"), "acknowledged at the old one")
             assert not old.heard("push")
 
+            path = site.incoming / "b.dat"
             (site.outgoing / "b.dat").write_bytes(b"content")
-            old.announce(site.incoming / "b.dat")
+            old.announce(path)
             await until(lambda: len(site.published) == 2, "the second one, from the old one")
-            path = site.drop("b.dat")
+            written_before(path, b"content")
             await until(lambda: not path.exists(), "ours let go of it")
             assert len(site.published) == 2
             assert len(server.story.of(Step.MOVED)) == 1
@@ -98,12 +101,44 @@ def test_servers_of_both_kinds_are_sources_of_one_delivery(tmp_path: Path) -> No
             told = [str(facts["reason"]) for _, facts in client.story.of(Step.SKIPPED)]
             assert all(f"to file://{site.outgoing}/" in reason for reason in told)
             assert all("delivered before, at 20" in reason for reason in told)
+            assert "told by its name alone" in told[1]
 
             site.drop("b.dat", b"new content")
             await until(lambda: len(site.published) == 3, "the new version")
             assert (site.outgoing / "b.dat").read_bytes() == b"new content"
             old.announce(site.incoming / "b.dat")
             await until(lambda: count(client, "delivered before") == 3, "which the old one can't tell apart")
+            old.work.cancel()
+
+    asyncio.run(main())
+
+
+def written_before(path: Path, content: bytes) -> None:
+    """Have path there as if it had been written a minute ago."""
+    (path.parent / ".new").write_bytes(content)
+    os.utime(path.parent / ".new", ns=(0, time.time_ns() - 60_000_000_000))
+    (path.parent / ".new").rename(path)
+
+
+def test_a_new_version_under_a_name_that_an_old_server_has_just_told_is_taken(tmp_path: Path) -> None:
+    """What it told of was another size; or the same path was written to since."""
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            old = Old(site)
+            await site.client(providers=BOTH)
+            await site.server(1)
+            await asyncio.sleep(1.1)
+            for number, (name, new) in enumerate({"a.dat": b"is longer", "b.dat": b"CONTENT"}.items()):
+                (site.outgoing / name).write_bytes(b"content")
+                old.announce(site.incoming / name)
+                await until(lambda n=number: len(site.published) == 2 * n + 1, "from the old one")
+                if name == "a.dat":
+                    written_before(site.incoming / name, new)
+                else:
+                    site.drop(name, new)
+                await until(lambda n=number: len(site.published) == 2 * n + 2, "the new one, from ours")
+                assert (site.outgoing / name).read_bytes() == new
             old.work.cancel()
 
     asyncio.run(main())

@@ -144,12 +144,15 @@ class Arrival:
         finished = Finished(
             [_not_whole(a.asked, why) for a, why in zip(arrived, reasons, strict=True) if why]
         )
+        unsized = [a for a in arrived if not a.asked.offer.many]
+        sizes = await self.threads.do(_sizes, unsized, self._root) if unsized else {}
         done: dict[int, tuple[Arrived, Done]] = {}
         packed: list[str] = []
         for each in [a for a, why in zip(arrived, reasons, strict=True) if not why]:
             try:
                 unpacked = await self._unpack(each.asked)
-                done[each.asked.job.id] = each, self._done(each, unpacked)
+                job = each.asked.job.id
+                done[job] = each, replace(self._done(each, unpacked), size=sizes.get(job, 0))
                 packed += unpacked
             except UnpackError as error:
                 finished.failed.append(_not_unpacked(each.asked, error))
@@ -264,6 +267,19 @@ So may an scp server; but with scp a Trollmoves server reports success where it 
 def _verified(arrived: Sequence[Arrived], root: str) -> list[str]:
     """Per delivery why it is not what was announced; "" if it is, or if it lies on another host. Blocking."""
     return [_wrong(a, root) if is_here(a.asked.place) and not a.asked.whole else "" for a in arrived]
+
+
+def _sizes(arrived: Sequence[Arrived], root: str) -> dict[int, int]:
+    """Bytes that lie on this host, by job; 0 if that can't be told. Blocking."""
+    return {a.asked.job.id: _size(a.asked, root) for a in arrived if is_here(a.asked.place)}
+
+
+def _size(asked: Asked, root: str) -> int:
+    found = announcement_of(asked.announcement)
+    try:
+        return sum(os.path.getsize(path_at(asked.place, file, root)) for file in found.files) if found else 0
+    except OSError:
+        return 0
 
 
 def _wrong(arrived: Arrived, root: str) -> str:

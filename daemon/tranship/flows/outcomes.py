@@ -30,6 +30,7 @@ class Done:
     to        where it lies now, without credentials
     before    messages that are published before outgoing, once, and before those of all that are done with it
     judge     the request address of the server that is to be told when it is published ("": none)
+    size      bytes that have come, if the offer does not say it (0: it does, or nobody knows)
     """
 
     job: Job
@@ -38,6 +39,7 @@ class Done:
     to: str
     before: tuple[Message, ...] = ()
     judge: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Outcomes:
         now = self._around.clock.now()
         await self._book.delivered(
             [
-                Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now, d.judge)
+                Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now, d.judge, d.size)
                 for d in done
             ]
         )

@@ -106,6 +106,8 @@ class NewJob:
     """The number of the announcement; 0: its server does not number."""
     names: str = ""
     """The identity by which a server of the old kind would offer the same; "" if it would not (several files)."""
+    mtime: float = 0.0
+    """When the file was last written (seconds since the epoch); 0: its server does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class Cursor:
 class Delivered:
     """A delivery that is verified; outgoing is the message that is to be published.
 
-    judge: the request address of the server that is then to be told; "": none is.
+    judge: the request address of the server that is then to be told; "": none is. size: bytes that have come, if
+    the offer does not say it (0: it does, or nobody knows).
     """
 
     job: int
@@ -150,6 +153,7 @@ class Delivered:
     requested: float
     delivered: float
     judge: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,9 +312,9 @@ class ClientBook:
 
         def act(db: sqlite3.Connection) -> None:
             db.executemany(
-                "UPDATE jobs SET state='delivered', reason='', parked='', outgoing=?, requested=?, delivered=?"
-                " WHERE id=?",
-                [(d.outgoing, d.requested, d.delivered, d.job) for d in delivered],
+                "UPDATE jobs SET state='delivered', reason='', parked='', outgoing=?, requested=?, delivered=?,"
+                " size=max(size, ?) WHERE id=?",
+                [(d.outgoing, d.requested, d.delivered, d.size, d.job) for d in delivered],
             )
             db.executemany(_TO_TELL, [(d.job, d.judge) for d in delivered if d.judge])
 
@@ -537,7 +541,8 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
         row = _earlier(db, new.chain, key)
     if row is None and _is_forgotten(db, new):
         return Verdict.KNOWN, Job(0, new), None
-    if row is None and new.names:
+    by_name = row is None and new.names != ""
+    if by_name:
         row = _of_other_kind(db, new)
     if row is None:
         number = db.execute(
@@ -552,7 +557,8 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
     _, _, number, state, address, delivered, published, destination, reason = row
     job = Job(number, new)
     if state in ("delivered", "done"):
-        return Verdict.DONE, job, Before(published or delivered, destination, reason)
+        told = "told by its name alone" if by_name else reason
+        return Verdict.DONE, job, Before(published or delivered, destination, told)
     own = address == new.request_address
     if own:  # announced anew, perhaps, as it is now: that is what is to be asked for
         known = db.execute("UPDATE jobs SET frame=? WHERE id=? AND frame<>?", (new.frame, number, new.frame))
@@ -575,8 +581,9 @@ def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | N
 def _of_other_kind(db: sqlite3.Connection, new: NewJob) -> _Earlier | None:
     """The delivery of the same file that a server of the other kind has offered: of the old kind, names alone count.
 
-    What a server that numbers tells of a name may be new content; it is what an old one offered if that was just now
-    and no other version was told since.
+    What a server that numbers tells of a name may be new content; it is what an old one offered if that was just now,
+    no other version was told since, what came has the same size (as far as that is known), and the very same path was
+    not written to after it was offered.
     """
     if not new.server:
         query = f"SELECT {_EARLIER} FROM jobs WHERE chain=? AND uid=? ORDER BY id DESC LIMIT 1"
@@ -586,8 +593,9 @@ def _of_other_kind(db: sqlite3.Connection, new: NewJob) -> _Earlier | None:
     if row is None or row[0]:
         return None
     taken_over = db.execute(
-        "UPDATE jobs SET identity=? WHERE id=? AND abs(announced-?)<=?",
-        (new.identity, row[2], new.announced, MEANWHILE),
+        "UPDATE jobs SET identity=? WHERE id=? AND abs(announced-?)<=? AND size IN (0, ?)"
+        " AND NOT (path=? AND announced<?)",
+        (new.identity, row[2], new.announced, MEANWHILE, new.size, new.path, new.mtime),
     )
     return row if taken_over.rowcount else None
 

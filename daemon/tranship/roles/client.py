@@ -151,6 +151,7 @@ class _Chain:
             max(steady, standing.until),
             announcement.seq,
             identity([Wanted(announcement.files[0].uid, "")]) if alone else "",
+            max(0, announcement.files[0].mtime_ns) / 1e9,
         )
         return new, reason
 
