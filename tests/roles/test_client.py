@@ -135,7 +135,8 @@ def test_a_provider_that_is_silent_holds_up_no_other(tmp_path: Path) -> None:
             silent = bus.publisher("tcp://127.0.0.1:200", "silent")
             bus.answerer("tcp://127.0.0.1:201")
             await site.server()
-            client = await site.client(in_flight=4, providers=["127.0.0.1:100", "127.0.0.1:200"])
+            both = ["127.0.0.1:100", "127.0.0.1:200"]
+            client = await site.client(in_flight=4, providers=both, transfer_req_timeout="1 h", lease="1 h")
             await asyncio.sleep(1.1)
             silent.tell(
                 [
@@ -154,7 +155,7 @@ def test_a_provider_that_is_silent_holds_up_no_other(tmp_path: Path) -> None:
             )
             await until(lambda: len(client.story.of(Step.REQUESTED)) >= 4, "requested")
             site.drop("a.dat")
-            await until(lambda: site.published, "published", 3)
+            await until(lambda: site.published, "published")
 
     asyncio.run(main())
 
