@@ -218,6 +218,27 @@ def spoken(site: Rig, **data: Any) -> Message:
     return compose(TOPIC, "file", {**good, **data})
 
 
+def test_of_each_provider_its_topic_is_passed_on_and_nothing_else(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            bus = MemoryBus(site.network)
+            choosy = bus.publisher("tcp://127.0.0.1:100", "one")
+            open_ = bus.publisher("tcp://127.0.0.1:200", "other")
+            await site.mirror(providers=["127.0.0.1:100/1b/hrit", "127.0.0.1:200"], topic="")
+            for publisher, topic, uid in (
+                *((choosy, "/1b/else", "no.dat"), (choosy, "/1b/hrit", "a.dat")),
+                *((open_, "/1b/else", "b.dat"), (choosy, "/1b/hrit/more", "c.dat")),
+            ):
+                data = spoken(site, uid=uid, uri=f"/in/{uid}").data
+                publisher.tell([compose(topic, "file", data)])
+            told = await until(
+                lambda: len(by_mirror(site)) >= 3 and by_mirror(site), "announced by the mirror"
+            )
+            assert {message.data["uid"] for message in told} == {"a.dat", "b.dat", "c.dat"}
+
+    asyncio.run(main())
+
+
 def test_hostile_announcements_are_refused_and_counted_and_the_next_one_is_served(tmp_path: Path) -> None:
     async def main() -> None:
         async with rig(tmp_path) as site:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
-from tranship.config.endpoints import Discovery, Hosts, NameServers, Provider, Providers, Socket
+from tranship.config.asking import Asks
+from tranship.config.endpoints import Discovery, Hosts, NameServers, Providers, Socket
 from tranship.config.kinds import (
-    Count,
     Default,
     Duration,
     FullPath,
@@ -17,24 +17,21 @@ from tranship.config.kinds import (
     Lease,
     Name,
     Options,
-    Scale,
-    Switch,
-    Text,
     Topic,
     Wanted,
-    refuse,
 )
+from tranship.config.moving import LogsIn
 from tranship.config.patterns import Destination
 from tranship.config.retry import Retry
 from tranship.config.unpack import Unpack
-from tranship.config.values import Login, metadata
+from tranship.config.values import metadata
 
 Replacements = Annotated[
     Mapping[str, Any], PlainValidator(metadata), Wanted("a block of `item: value` or `item: {old: new}`")
 ]
 
 
-class ClientChain(Options):
+class ClientChain(LogsIn, Asks):
     """One flow of files: from whoever announces them to one destination."""
 
     providers: Providers = Field(
@@ -49,13 +46,6 @@ class ClientChain(Options):
         "it is a folder and files keep their names; without, the last part is the new name. Without a host: "
         "this one.",
     )
-    login: Annotated[Login | None, Default("none")] = Field(
-        default=None, description="Credentials for the destination; never shown."
-    )
-    login_file: Annotated[Text | None, Default("none")] = Field(
-        default=None,
-        description="A file with the login: a full path, or a name given by systemd (`LoadCredential=`).",
-    )
     publish: Annotated[Socket, Default("port: 0")] = Field(
         default=Socket(port=0),
         description="The socket on which arrived files and heartbeats are published, as `move_it_<chain>`.",
@@ -67,10 +57,6 @@ class ClientChain(Options):
     heartbeat: IntervalOrNo = Field(
         default=timedelta(seconds=30), description="Time between two own heartbeats."
     )
-    heartbeat_alarm_scale: Scale = Field(
-        default=10.0,
-        description="Connect to a provider anew after so many of its heartbeat intervals without one.",
-    )
     processing_delay: Duration = Field(
         default=timedelta(0), description="Spare: wait this long for the primary to act first."
     )
@@ -78,22 +64,6 @@ class ClientChain(Options):
         default=timedelta(seconds=30),
         description="How long another client of the same section, a primary or a spare, is given to publish what it "
         "said it has under way, if nothing more is heard of it. At least 4 s, and longer than unpacking takes.",
-    )
-    req_timeout: Interval = Field(
-        default=timedelta(seconds=1),
-        description="How long to wait for an answer to a request without a transfer.",
-    )
-    transfer_req_timeout: Interval = Field(
-        default=timedelta(seconds=10),
-        description="How long to wait for a sign of life of a transfer that was asked for.",
-    )
-    create_target_directory: Switch = Field(
-        default=True, description="Make the destination's folder before asking, if it lies on this host."
-    )
-    ftp_root: FullPath = Field(
-        default="/",
-        validate_default=True,
-        description="What the destination's path lies below, on this host.",
     )
     backup_targets: Annotated[Hosts, Default("none")] = Field(
         default=(), description="Other hosts for the same path, tried in this order if the destination fails."
@@ -111,24 +81,12 @@ class ClientChain(Options):
         description="What is done with packed files on arrival (see below); `unpack: tar` is short for "
         "`unpack: {format: tar}`. The destination has to be on this host.",
     )
-    in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ClientChain":
-        if self.login and self.login_file:
-            raise refuse("stands beside `login`", "keep one of the two", key="login_file")
-        silent = next((provider for provider in self.providers if provider.topic is None), None)
-        if silent and self.topic is None:
-            raise refuse(
-                f"nothing says what to hear from {silent.host}:{silent.port}",
-                'add a topic (`""` for everything), here or behind the provider',
-                key="topic",
-            )
+        self.check_login()
+        self.check_asked()
         return self
-
-    def topic_of(self, provider: Provider) -> str:
-        """What to listen to at provider: a prefix of subjects, "" for all."""
-        return self.topic or "" if provider.topic is None else provider.topic
 
 
 class ClientConfig(Options):

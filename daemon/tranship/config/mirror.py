@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tranship.config.endpoints import Discovery, Host, NameServers, Provider, Providers, Socket
+from tranship.config.asking import Asks
+from tranship.config.endpoints import Discovery, Host, NameServers, Providers, Socket
 from tranship.config.kinds import (
     Count,
     Default,
@@ -16,19 +17,19 @@ from tranship.config.kinds import (
     IntervalOrNo,
     Name,
     Options,
-    Scale,
     Switch,
     Text,
     Topic,
     Wanted,
     refuse,
 )
+from tranship.config.moving import LogsIn
 from tranship.config.patterns import Allow, Destination
 from tranship.config.retry import Retry
-from tranship.config.values import ConnectionParameters, Login, Parameters
+from tranship.config.values import ConnectionParameters, Parameters
 
 
-class MirrorChain(Options):
+class MirrorChain(LogsIn, Asks):
     """One flow of files: from whoever announces them to whoever asks for them here."""
 
     providers: Providers = Field(
@@ -47,34 +48,6 @@ class MirrorChain(Options):
         description="The mirror's own folder, as the providers' servers reach it: their files are brought there. Its "
         "path must be a path of this host.",
     )
-    login: Annotated[Login | None, Default("none")] = Field(
-        default=None, description="Credentials for the destination; never shown."
-    )
-    login_file: Annotated[Text | None, Default("none")] = Field(
-        default=None,
-        description="A file with the login: a full path, or a name given by systemd (`LoadCredential=`).",
-    )
-    create_target_directory: Switch = Field(
-        default=True, description="Make the destination's folder before asking."
-    )
-    ftp_root: FullPath = Field(
-        default="/",
-        validate_default=True,
-        description="What the destination's path lies below, on this host.",
-    )
-    heartbeat_alarm_scale: Scale = Field(
-        default=10.0,
-        description="Connect to a provider anew after so many of its heartbeat intervals without one.",
-    )
-    req_timeout: Interval = Field(
-        default=timedelta(seconds=1),
-        description="How long to wait for an answer to a request without a transfer.",
-    )
-    transfer_req_timeout: Interval = Field(
-        default=timedelta(seconds=10),
-        description="How long to wait for a sign of life of a transfer that was asked for.",
-    )
-    in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
     retry: Retry = Field(
         default=None,
         description="When what could not be brought is tried again (when it is asked for again: at once), and a paused "
@@ -100,24 +73,13 @@ class MirrorChain(Options):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MirrorChain":
-        if self.login and self.login_file:
-            raise refuse("stands beside `login`", "keep one of the two", key="login_file")
+        self.check_login()
+        self.check_asked()
         if not self.destination.endswith("/"):
             raise refuse(
                 "is no folder, so that all files would get one name", "end it with /", key="destination"
             )
-        silent = next((provider for provider in self.providers if provider.topic is None), None)
-        if silent and self.topic is None:
-            raise refuse(
-                f"nothing says what to hear from {silent.host}:{silent.port}",
-                'add a topic (`""` for everything), here or behind the provider',
-                key="topic",
-            )
         return self
-
-    def topic_of(self, provider: Provider) -> str:
-        """What to listen to at provider: a prefix of subjects, "" for all."""
-        return self.topic or "" if provider.topic is None else provider.topic
 
 
 class MirrorConfig(Options):

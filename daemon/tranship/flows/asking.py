@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 from trollsift import compose as fill_in
 
+from tranship.config.client import ClientChain
+from tranship.config.mirror import MirrorChain
 from tranship.core.journey import Step
 from tranship.core.leases import Right, Ruling
 from tranship.faultpoints import Point, reached
@@ -61,6 +63,27 @@ class Terms:
     held: float
     folders: bool
     root: str
+
+    @classmethod
+    def of(
+        cls,
+        options: ClientChain | MirrorChain,
+        horizon: timedelta,
+        held: timedelta = timedelta(0),
+        backup_targets: Sequence[str] = (),
+    ) -> "Terms":
+        """The terms that options give."""
+        return cls(
+            options.login.get_secret_value() if options.login is not None else "",
+            backup_targets,
+            options.in_flight,
+            options.transfer_req_timeout,
+            options.req_timeout,
+            horizon.total_seconds() + 1.0,
+            held.total_seconds(),
+            options.create_target_directory,
+            str(options.ftp_root),
+        )
 
 
 class Receiver(Protocol):

@@ -59,10 +59,9 @@ class _Chain:
         self._book = book
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._draining = False
-        providers = {provider.address: [options.topic_of(provider)] for provider in options.providers}
         self._missed = Missed(name, lambda made: destination_of(made, options.destination)[1], book, around)
         self._hearing = Hearing(
-            name, providers, options.heartbeat_alarm_scale, book, around, doubts=self._missed
+            name, options.heard, options.heartbeat_alarm_scale, book, around, doubts=self._missed
         )
         self._sharing = Sharing(name, options.lease, book, around)
         unpacking = Unpacking(options.unpack) if options.unpack is not None else None
@@ -169,17 +168,7 @@ class _Chain:
     def _terms(self) -> Terms:
         options = self.options
         held = max(2 * options.lease, options.processing_delay)
-        return Terms(
-            options.login.get_secret_value() if options.login is not None else "",
-            options.backup_targets,
-            options.in_flight,
-            options.transfer_req_timeout,
-            options.req_timeout,
-            max(self._around.policy.longest, held).total_seconds() + 1.0,
-            held.total_seconds(),
-            options.create_target_directory,
-            str(options.ftp_root),
-        )
+        return Terms.of(options, max(self._around.policy.longest, held), held, options.backup_targets)
 
     # heartbeats, discovery
 

@@ -34,6 +34,9 @@ from tranship.steps.hear import Announcement, Said, announcement_of
 from tranship.steps.request import Grant, path_of, why_unusable
 from tranship.wire.messages import Message, decode_whole
 
+PATIENCE = timedelta(seconds=30)
+"""Nothing that is to be brought is put off by more, unless the policy does so."""
+
 
 def mirror(config: MirrorConfig, books: Books, around: Surroundings) -> "Process[MirrorChain, _Chain]":
     """A mirror process's work. Nothing happens before its `run`."""
@@ -67,12 +70,13 @@ class _Chain:
         self._refused: Counter[tuple[str, str]] = Counter()
         delay = options.remove_delay if options.delete else None
         own = Own(options.destination, str(options.ftp_root), delay)
-        self._bringing = Bringing(name, own, _asking_terms(options, around), books, around)
+        self._bringing = Bringing(
+            name, own, AskingTerms.of(options, max(around.policy.longest, PATIENCE)), books, around
+        )
         self._asking = self._bringing.asking
         self.ticket, self.inquire = self._asking.ticket, self._asking.inquire
         self.new_life = self._asking.ask_anew
-        providers = {provider.address: options.topic_of(provider) for provider in options.providers}
-        self._hearing = Hearing(name, providers, options.heartbeat_alarm_scale, books.client, around)
+        self._hearing = Hearing(name, options.heard, options.heartbeat_alarm_scale, books.client, around)
         let_go = PassOn(
             name,
             LetGo(name, delay, books.server, around.clock),
@@ -229,17 +233,3 @@ class _Chain:
 async def _had_anew(versions: Sequence[Version]) -> list[str]:
     """Whatever is announced once more can be brought once more, as far as is known here."""
     return [""] * len(versions)
-
-
-def _asking_terms(options: MirrorChain, around: Surroundings) -> AskingTerms:
-    return AskingTerms(
-        options.login.get_secret_value() if options.login is not None else "",
-        (),
-        options.in_flight,
-        options.transfer_req_timeout,
-        options.req_timeout,
-        max(around.policy.longest, timedelta(seconds=30)).total_seconds() + 1.0,
-        0.0,
-        options.create_target_directory,
-        str(options.ftp_root),
-    )
