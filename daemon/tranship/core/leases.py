@@ -60,6 +60,11 @@ class Ruling:
 
 _REMEMBERED = 20_000
 _PRIMARIES = 1000
+_CLIENTS = 8
+"""Clients that are remembered per version, the first: more than a section has; whoever invents any is kept to it."""
+
+_LEASES = 100_000
+"""Leases at once; what is more ends before its time."""
 
 _YOURS = Ruling(Right.YOURS)
 
@@ -112,7 +117,7 @@ class Leases:
     def told(self, version: Version, teller: Teller) -> None:
         """Note that version was published (the last 20 000 are remembered)."""
         others = [other for other in self._told.get(version, ()) if other.client != teller.client]
-        self._told[version] = [*others, teller]
+        self._told[version] = [*others, teller][:_CLIENTS]
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
 
@@ -131,8 +136,10 @@ class Leases:
 
     def _grant(self, version: Version, claimant: Claimant, until: float) -> None:
         others = [(o, u) for o, u in self._held.get(version, ()) if o.client != claimant.client]
-        self._held[version] = [*others, (claimant, until)]
+        self._held[version] = [*others, (claimant, until)][:_CLIENTS]
         self._ends.append((until, version))
+        if len(self._ends) > _LEASES:
+            self._held.pop(self._ends.popleft()[1], None)
 
     def _expire(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:

@@ -25,6 +25,9 @@ from tranship.wire.messages import Message, compose
 MARGIN = 10.0
 """Seconds by which clocks may differ, when announcements are asked for by time (at the first contact)."""
 
+NUMBERED = 10_000
+"""Servers and topics of which the numbers are minded; of what others announce, nothing that is missed is noticed."""
+
 
 class Hearer(Protocol):
     """Whom the hearing tells."""
@@ -170,14 +173,21 @@ class Hearing:
         if not announcement.server:
             return None
         key = announcement.server, announcement.message.subject
-        numbers = self._numbers.get(key)
+        numbers = self._minded(key)
         if numbers is None:
-            numbers = self._numbers[key] = Numbers(0)
+            return None
         before = numbers.contiguous
         numbers.heard(announcement.seq)
         if numbers.contiguous == before and not numbers.gap:
             return None
         return Cursor(self._chain, *key, numbers.contiguous, announcement.request_address)
+
+    def _minded(self, key: tuple[str, str]) -> Numbers | None:
+        """The numbers of (server, topic); None if there are too many already: whoever announces may invent any."""
+        if key not in self._numbers and len(self._numbers) >= NUMBERED:
+            self._count("servers and topics too many")
+            return None
+        return self._numbers.setdefault(key, Numbers(0))
 
     # beats
 
@@ -201,7 +211,9 @@ class Hearing:
             await self._hearer.new_life({head.request_address for head in heads})
         for head in heads:
             if head.seq and self._concerns(heard.provider, head):
-                numbers = self._numbers.setdefault((head.server, head.topic), Numbers(0))
+                numbers = self._minded((head.server, head.topic))
+                if numbers is None:
+                    continue
                 if life != before:
                     numbers.set_back(head.seq)
                 numbers.told_head(head.seq)

@@ -56,13 +56,24 @@ class RivalBook:
     async def told_by(self, chain: str, versions: Sequence[Version], teller: Teller) -> None:
         """Record that teller has published versions, as far as chain has announced them."""
         spare_of = json.dumps(sorted(teller.spare_of))
-        await self._do(
-            many(
-                "INSERT OR REPLACE INTO published SELECT chain, path, ?, size, mtime_ns, ?, ? FROM announcements"
-                " WHERE chain=? AND path=? AND size=? AND mtime_ns=? LIMIT 1",
-                [(teller.client, spare_of, teller.at, chain, v.path, v.size, v.mtime_ns) for v in versions],
-            )
-        )
+
+        def act(db: sqlite3.Connection) -> None:
+            for v in versions:
+                db.execute(
+                    "INSERT OR REPLACE INTO published SELECT chain, path, ?, size, mtime_ns, ?, ? FROM announcements"
+                    " WHERE chain=? AND path=? AND size=? AND mtime_ns=? LIMIT 1",
+                    (teller.client, spare_of, teller.at, chain, v.path, v.size, v.mtime_ns),
+                )
+                db.execute(_TOO_MANY, (chain, v.path, chain, v.path, _CLIENTS))
+
+        await self._do(act)
 
 
+_CLIENTS = 8
+"""Clients that are remembered per file, the first: more than a section has; whoever invents any is kept to it."""
+
+_TOO_MANY = (
+    "DELETE FROM published WHERE chain=? AND path=? AND client IN (SELECT client FROM published"
+    " WHERE chain=? AND path=? ORDER BY at LIMIT -1 OFFSET ?)"
+)
 _OF = "WHERE chain=? AND path=? AND size=? AND mtime_ns=?"

@@ -23,6 +23,9 @@ AT_ONCE = 500
 """Files in one `published` request, at most."""
 
 _LONGEST = 3600.0
+_LONGEST_ID = 64
+_SPARES = 32
+"""Of what a client says of itself: more is not believed."""
 
 
 # The client's end
@@ -66,12 +69,12 @@ def published_request(topic: str, ticket: str, claimant: Claimant, wanted: Itera
 def claimant_of(message: Message) -> Claimant:
     """Who sends a request."""
     facts = message.fields.get("tranship")
-    if not isinstance(facts, dict) or not isinstance(facts.get("client"), str):
+    if not isinstance(facts, dict) or not _is_id(facts.get("client")):
         return Claimant()
     spare_of = facts.get("spare_of")
     return Claimant(
         facts["client"],
-        frozenset(i for i in spare_of if isinstance(i, str)) if isinstance(spare_of, list) else frozenset(),
+        frozenset(filter(_is_id, spare_of[:_SPARES])) if isinstance(spare_of, list) else frozenset(),
         _number(facts.get("lease"), _LONGEST) or UNTOLD_LEASE,
     )
 
@@ -93,9 +96,19 @@ def published_versions(message: Message) -> Sequence[Version]:
     return [
         Version(item["uri"], item["size"], item["mtime"])
         for item in files(message.data)
-        if isinstance(item.get("uri"), str)
+        if _is_text(item.get("uri"))
         and all(isinstance(item.get(key), int) and abs(item[key]) < 1 << 63 for key in ("size", "mtime"))
     ][:AT_ONCE]
+
+
+def _is_text(value: object) -> bool:
+    """Whether value can be written down: JSON can say what is no valid Unicode."""
+    return isinstance(value, str) and value.encode(errors="replace") == value.encode(errors="ignore")
+
+
+def _is_id(value: object) -> bool:
+    """Whether value can be a client's id."""
+    return isinstance(value, str) and len(value) <= _LONGEST_ID and value.isprintable()
 
 
 def _number(value: object, most: float) -> float:

@@ -57,8 +57,11 @@ def read_replay(message: Message | None) -> Brought | None:
     data = message.data
     try:
         messages = [decode_whole(str(frame)) for frame in data["messages"]]
-        return Brought(messages, int(data["last"]), int(data["head"]), data["more"] is True)
-    except (KeyError, TypeError, ValueError, Undecodable):
+        last, head = data["last"], data["head"]
+        if not (isinstance(last, int) and isinstance(head, int) and 0 <= last < LARGEST):
+            return None
+        return Brought(messages, last, head, data["more"] is True)
+    except (KeyError, TypeError, Undecodable):
         return None
 
 

@@ -118,11 +118,16 @@ def read_reply(message: Message | None, patience: float) -> Reply:
             return Reply(
                 None,
                 failure=Failure(failure),
-                reason=str(data.get("reason", "")),
+                reason=_readable(data.get("reason", "")),
                 about=About(about) if about in About.__members__.values() else None,
             )
     # A peer of the old kind does not say whether trying again can help.
-    return Reply(None, failure=Failure.TEMPORARY, reason=f"{message.type}: {str(data)[:500]}")
+    return Reply(None, failure=Failure.TEMPORARY, reason=f"{message.type}: {_readable(data)}")
+
+
+def _readable(reason: object) -> str:
+    """A reason as it can be written down, and read: JSON can say what is no valid Unicode."""
+    return str(reason)[:500].encode(errors="backslashreplace").decode()
 
 
 # The server's end
