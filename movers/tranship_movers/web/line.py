@@ -146,10 +146,12 @@ class Line:
 
     def _ask(self, ask: Ask, proof: Headers) -> "Reply":
         try:
-            self._send(self._head_of(ask, proof))
+            head = self._talk.send(self._head_of(ask, proof)) or b""
+            if ask.body is None:
+                self._push(head)
             try:
                 if ask.body:
-                    self._pour(ask.body)
+                    self._pour(head, ask.body)
             except (ConnectionError, TimeoutError, ssl.SSLError):
                 if refused := self._told_early():
                     return refused
@@ -175,8 +177,11 @@ class Line:
             # Not sendall: its timeout is for all of data, ours for the time without progress.
             view = view[self._socket.send(view) :]
 
-    def _pour(self, body: Body) -> None:
-        """Send the bytes of body past h11, which is only told how many they are."""
+    def _pour(self, head: bytes, body: Body) -> None:
+        """Send head and body, whose bytes go past h11: it is only told how many they are.
+
+        Head and first piece go together: one call of the system, and the server wakes once.
+        """
         self._talk.send_with_data_passthrough(h11.Data(data=cast(bytes, range(body.size))))
         body.file.seek(0)
         sent = 0
@@ -184,11 +189,13 @@ class Line:
             piece = body.file.read(min(CHUNK, body.size - sent))
             if not piece:
                 raise SourceChanged(f"the source became shorter: {sent} of {body.size} bytes")
-            self._push(piece)
+            self._push(head + piece if head else piece)
+            head = b""
             sent += len(piece)
             if sent > body.told:
                 more, body.told = sent - body.told, sent
                 tell(body.progress, more)
+        self._push(head)
 
     def _told_early(self) -> "Reply | None":
         """The refusal of a server that did not want to hear it all, if there is one."""
