@@ -206,6 +206,15 @@ class RenamesInTwoSteps(MemoryMover):
         super().rename(old, new)
 
 
+class MakesRoomFirst(MemoryMover):
+    def rename(self, old: str, new: str) -> None:
+        if self.powers.replace and new in self._host.files and new.endswith("steady.dat"):
+            self.remove(new)
+            before = self._host.calls.count(f"stat {new}")
+            _await(lambda: self._host.calls.count(f"stat {new}") >= before + 2, 5)
+        super().rename(old, new)
+
+
 class ClaimsWholePuts(MemoryMover):
     powers = replace(MemoryMover.powers, whole_put=True)
 
@@ -335,6 +344,7 @@ BREAKS: tuple[tuple[str, type[MemoryMover]], ...] = (
     ("overwrite", ClaimsWholePuts),
     ("overwrite", ClaimsWholeFirstPuts),
     ("overwrite", ShowsWhatIsBrokenOff),
+    ("no-gap", MakesRoomFirst),
     ("broken-off", KeepsParts),
     ("append", RestartsAppending),
     ("resume", DropsBegunPuts),
@@ -372,6 +382,14 @@ def test_what_is_not_offered_is_said(tmp_path: Path) -> None:
     outcomes = list(run(_ground(Plain, tmp_path)))
     assert sum(outcome.verdict == "not offered" for outcome in outcomes) == 3
     assert not [outcome for outcome in outcomes if outcome.verdict == "broken"]
+
+
+def test_a_gap_that_a_place_does_not_hide_is_not_offered_rather_than_held(tmp_path: Path) -> None:
+    class Honest(MakesRoomFirst):
+        powers = replace(MemoryMover.powers, replace=False)
+
+    verdicts = {outcome.title: outcome.verdict for outcome in run(_ground(Honest, tmp_path))}
+    assert verdicts["a name that is replaced is absent for no moment"] == "not offered"
 
 
 def test_a_foreign_error_is_a_broken_promise(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from tranship_movers.checks.ground import (
     size_of,
     writing,
 )
+from tranship_movers.contract import Mover
 from tranship_movers.errors import (
+    MoverError,
     SourceGone,
     Temporary,
     Unreachable,
@@ -83,6 +85,24 @@ def _overwrite(ground: Ground) -> None:
     expect(not torn, f"{len(torn)} of {len(seen.contents)} reads were torn")
     expect(bool(seen.contents), "nothing could be read in 60 s")
     expect(not (seen.absent and replaces), f"the name was absent {seen.absent} times")
+
+
+@promise("a name that is replaced is absent for no moment", lambda powers: powers.writing and powers.replace)
+def _no_gap(ground: Ground) -> None:
+    name, source = f"{ground.folder}/steady.dat", ground.file("steady", b"steady")
+    done, absent = threading.Event(), threading.Event()
+    with ground.line() as writer, ground.line() as looker:
+        upload(writer, source, name)
+        reader = threading.Thread(target=_miss, args=(looker, name, absent, done), daemon=True)
+        reader.start()
+        try:
+            for _ in range(10):
+                upload(writer, source, name)
+            replaces = writer.powers.replace
+        finally:
+            done.set()
+            reader.join(60)
+    expect(not (replaces and absent.is_set()), "it was absent")
 
 
 @promise("an upload that is broken off leaves neither the name nor a temporary")
@@ -157,6 +177,14 @@ def _poll(ground: Ground, name: str, seen: _Seen, done: threading.Event) -> None
                 seen.foreign.append(f"{type(error).__name__}: {error}")
                 seen.once.set()
                 return
+
+
+def _miss(mover: Mover, name: str, absent: threading.Event, done: threading.Event) -> None:
+    """Set absent if name is missing once."""
+    while not done.is_set():
+        with suppress(MoverError):
+            if mover.stat(name) is None:
+                absent.set()
 
 
 def _break_off(ground: Ground, source: Path, name: str) -> None:
