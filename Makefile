@@ -28,8 +28,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## side by side with the peers, as ratios: the main job, then each protocol
+bench: $(READY) ## side by side with the peers, as ratios: the main job, beside a black hole, then each protocol
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.hole
 	for protocol in sftp ftp s3 webdav; do $(BIN)/python -m bench.$$protocol || exit 1; done
 
 soak: $(READY) ## the long runs

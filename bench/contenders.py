@@ -93,14 +93,7 @@ class Tranship(Contender):
         client = {
             "role": "client",
             "journal": str(self.folder / "client.journal"),
-            "chains": {
-                "bench": {
-                    "providers": [f"127.0.0.1:{self.announced}"],
-                    "topic": TOPIC,
-                    "destination": f"file://{self.outgoing}/",
-                    "publish": self.port,
-                }
-            },
+            "chains": self.client_chains(),
         }
         self._start("client", client)
 
@@ -110,16 +103,31 @@ class Tranship(Contender):
             "role": "server",
             "journal": str(self.folder / "server.journal"),
             "publish": self.announced,
-            "chains": {
-                "bench": {
-                    "origin": f"{self.incoming}/{{name}}.dat",
-                    "topic": TOPIC,
-                    "request": self.request,
-                    "allow": [f"file://{self.outgoing}/**"],
-                }
-            },
+            "chains": self.server_chains(),
         }
         self._start("server", server)
+
+    def server_chains(self) -> dict[str, dict[str, Any]]:
+        """What the server watches."""
+        return {
+            "bench": {
+                "origin": f"{self.incoming}/{{name}}.dat",
+                "topic": TOPIC,
+                "request": self.request,
+                "allow": [f"file://{self.outgoing}/**"],
+            }
+        }
+
+    def client_chains(self) -> dict[str, dict[str, Any]]:
+        """Where the client has it brought."""
+        return {
+            "bench": {
+                "providers": [f"127.0.0.1:{self.announced}"],
+                "topic": TOPIC,
+                "destination": f"file://{self.outgoing}/",
+                "publish": self.port,
+            }
+        }
 
     def _start(self, role: str, config: dict[str, Any]) -> None:
         file = self.folder / f"{role}.yaml"

@@ -12,6 +12,8 @@ from stage import Process, Site, free_port, wait_for
 from tranship.faultpoints import VARIABLE, Point
 
 LEASE = 4.0
+PATIENCE = 90.0
+"""Seconds; so many processes start at once that a machine with other work takes its time."""
 
 PHASES = {
     "before_push": Point.WANTED,
@@ -77,7 +79,7 @@ class Section(Site):
             for phase, point in PHASES.items()
         }
         for phase, count in before.items():  # who else listens to them hears them as well, soon
-            self.ears["primary", phase].until(count + 2, "beat")
+            self.ears["primary", phase].until(count + 2, "beat", deadline=PATIENCE)
         return processes
 
     def published(self, *kinds: str) -> Counter[str]:
@@ -105,7 +107,7 @@ def round_of_deaths(section: Section, name: str) -> dict[str, float]:
         section.drop(file, content)
     dropped, waited = time.monotonic(), {}
     for process in primaries.values():
-        process.popen.wait(30)
+        process.popen.wait(PATIENCE)
 
     def all_published() -> bool:
         published = section.published("spare")
@@ -114,7 +116,7 @@ def round_of_deaths(section: Section, name: str) -> dict[str, float]:
                 waited.setdefault(phase, time.monotonic() - dropped)
         return len(waited) == len(PHASES)
 
-    wait_for(all_published, f"all of {name} published by the spare")
+    wait_for(all_published, f"all of {name} published by the spare", PATIENCE)
     back = {phase: section.start("primary", phase) for phase in PHASES}
     for phase in PHASES:
         log = section.folder / f"primary-{phase}.log"
@@ -124,6 +126,7 @@ def round_of_deaths(section: Section, name: str) -> dict[str, float]:
                 for line in log.read_text().splitlines()
             ),
             f"{phase} is told by the server",
+            PATIENCE,
         )
     assert Counter(list(files)) == Counter(
         {file: count for file, count in section.published().items() if file in files}
