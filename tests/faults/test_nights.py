@@ -73,7 +73,9 @@ def fetched_once(site: Site, ear: Ear, files: dict[str, bytes]) -> None:
     assert moves == [(1, len(files))]
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "count", [1000, *(pytest.param(n, marks=pytest.mark.soak) for n in (10_000, 100_000))]
+)
 def test_announcements_missed_while_down_and_a_restart_that_announces_nothing_again(
     tmp_path: Path, count: int
 ) -> None:
