@@ -291,6 +291,8 @@ def test_command_lines_of_the_old_kind(tmp_path: Path) -> None:
         done = process("client", file, "-l", f"{tmp_path}/no/such/folder/x.log")
         assert done.returncode == 2
         assert "can't be written: No such file or directory" in done.stderr
+        done = process("fetch", file, "-r", "ns.example", "--nameservers", "a.example", "b.example")
+        assert "this file is for a server, not for a fetch" in done.stderr  # the flags were understood
 
 
 def test_check_tries_the_promises_at_a_place(tmp_path: Path) -> None:

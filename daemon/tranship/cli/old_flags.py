@@ -24,7 +24,7 @@ def written_out(args: Sequence[str]) -> list[str]:
         word = left.pop(0)
         if word in ("-p", "--publish-port") and not (left and re.fullmatch(r"-?\d+", left[0])):
             out += [word, "0"]
-        elif word in ("-n", "--publish-nameserver") and positional:
+        elif word in ("-n", "--publish-nameserver", "--nameservers") and positional:
             while left and not left[0].startswith("-"):
                 out += [word, left.pop(0)]
         else:
@@ -42,6 +42,7 @@ _VALUED = (
     "-r",
     "--subscribe-nameserver",
     "--publish-nameserver",
+    "--nameservers",
     "-c",
     "--log-config",
     "-l",

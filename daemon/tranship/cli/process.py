@@ -94,7 +94,8 @@ PublishPort = Annotated[
 NameServers = Annotated[
     list[str] | None,
     typer.Option(
-        "-n", "--publish-nameserver", help="A name server to make the publisher known at. Repeatable."
+        *("-n", "--publish-nameserver", "--nameservers"),
+        help="A name server to make the publisher known at. Repeatable.",
     ),
 ]
 Watchdog = Annotated[bool, typer.Option("-w", "--watchdog", help="Poll instead of using inotify.")]
