@@ -33,6 +33,7 @@ from tranship_movers.errors import (
     Temporary,
     Unreachable,
 )
+from tranship_movers.lane import Bytes
 from tranship_movers.place import Place
 from tranship_movers.sftp import Sftp
 from tranship_movers.ssh import NO_COMMAND, PIECE, Line, Ran, SshOptions, Stream, here, understood
@@ -212,7 +213,7 @@ class Copy:
 
     def _accepted(self) -> None:
         """Raise what the server's scp complains of, unless it says that all is well."""
-        mark = self._some(1)
+        mark = bytes(self._some(1))
         if mark != b"\0":
             raise self._complaint(mark + self._rest_of_line())
 
@@ -228,9 +229,9 @@ class Copy:
             line += letter
         return bytes(line)
 
-    def _some(self, most: int) -> bytes:
-        """The next bytes, at most so many; waits for them."""
-        if piece := self._stream.receive_or_end(min(most, PIECE)):
+    def _some(self, most: int) -> Bytes:
+        """The next bytes, at most so many, valid until more is asked for; waits for them."""
+        if piece := self._stream.receive(min(most, PIECE)):
             return piece
         raise self._ended()
 

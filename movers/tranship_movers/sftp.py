@@ -31,6 +31,7 @@ from tranship_movers.errors import (
     Temporary,
     Unreachable,
 )
+from tranship_movers.lane import Bytes
 from tranship_movers.place import Place
 from tranship_movers.ssh import Line, SshOptions, Stream, here, understood
 
@@ -42,10 +43,6 @@ LARGEST_REQUEST = 255 * 1024
 
 AHEAD = 4 << 20
 """Bytes that are sent ahead of their confirmation."""
-
-
-LITTLE = 1024
-"""Bytes that are taken from the stream at least, so that short replies come several at once."""
 
 
 CLONE = "rclone"
@@ -209,7 +206,6 @@ class Sftp:
         self._stream = stream
         self._line = line
         self._number = 0
-        self._inbox = bytearray()
         self._outbox = bytearray()
         self._offers = self._greeted()
         self.replaces = POSIX_RENAME in self._offers
@@ -337,9 +333,10 @@ class Sftp:
         head = text(handle)
         room = bytearray(self._write_size)
         whole = memoryview(room)
+        source = Path(str(file.name))
         file.seek(offset)
         while True:
-            with here(Path(str(file.name))):
+            with here(source):
                 length = file.readinto(whole)
             if not length:
                 return
@@ -372,6 +369,7 @@ class Sftp:
         head = text(handle)
         asked: dict[int, tuple[int, int]] = {}
         position = under_way = 0
+        target = Path(str(file.name))
 
         def ask(start: int, length: int) -> None:
             asked[self._say(READ, head + struct.pack(">QI", start, length))] = start, length
@@ -385,7 +383,7 @@ class Sftp:
             reply = self._reply(asked)
             start, length = asked.pop(reply.number)
             data = self._data(reply, name)
-            with here(Path(str(file.name)), absent=Permanent):
+            with here(target, absent=Permanent):
                 _write_at(file, data, start)
             under_way -= len(data)
             if len(data) < length:
@@ -466,19 +464,16 @@ class Sftp:
         """Queue a request, which ends in bulk, and give its number; what fills more than a packet is sent."""
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._outbox += struct.pack(">IBI", 5 + len(body) + len(bulk), kind, self._number) + body
-        room = max(self._stream.packet - len(self._outbox), 0)
-        self._outbox += bulk[:room]
-        if len(bulk) >= room:
-            self._flush()
-            self._send(bulk[room:])
+        if len(self._outbox) + len(bulk) > self._stream.packet:
+            self._flush(bulk)
+        else:
+            self._outbox += bulk
         return self._number
 
-    def _flush(self) -> None:
+    def _flush(self, bulk: Bytes = b"") -> None:
+        """Send what is queued, and bulk after it."""
         outbox, self._outbox = self._outbox, bytearray()
-        self._send(outbox)
-
-    def _send(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._stream.send(data):
+        if not self._stream.send(outbox, bulk):
             self._line.close()
             raise Unreachable("the server ended the conversation", where=self._line.where)
 
@@ -490,24 +485,17 @@ class Sftp:
             if reply.number in wanted:
                 return reply
 
-    def _packet(self) -> bytes:
-        (length,) = struct.unpack(">I", self._taken(4))
+    def _packet(self) -> Bytes:
+        """The next reply; if it brings data, it is valid until the next one is asked for."""
+        (length,) = struct.unpack(">I", self._stream.take(4))
         if not 0 < length < LONGEST_REPLY:
             self._line.close()
             raise Misconfigured(
                 "what comes is no SFTP; does a login script at the server print something?",
                 where=self._line.where,
             )
-        return self._taken(length)
-
-    def _taken(self, length: int) -> bytes:
-        while len(self._inbox) < length:
-            # No more than is needed, and a little: what lies in paramiko's buffer is moved with every read.
-            self._inbox += self._stream.receive(max(length - len(self._inbox), LITTLE))
-        with memoryview(self._inbox) as view:
-            taken = bytes(view[:length])
-        del self._inbox[:length]
-        return taken
+        packet = self._stream.take(length)
+        return packet if packet[0] == DATA else bytes(packet)
 
 
 def _fitting(limit: int) -> int:
@@ -551,7 +539,7 @@ def attributes(*, size: int | None = None, mode: int | None = None, mtime: int |
 class Reader:
     """Takes a packet apart. Raises Unreachable where it ends early: then nothing that follows can be trusted."""
 
-    def __init__(self, packet: bytes) -> None:
+    def __init__(self, packet: Bytes) -> None:
         self._packet = memoryview(packet)
         self._position = 0
 
@@ -606,7 +594,7 @@ class Reply:
     rest: Reader
 
     @classmethod
-    def of(cls, packet: bytes) -> "Reply":
+    def of(cls, packet: Bytes) -> "Reply":
         """The reply that packet is."""
         rest = Reader(packet)
         kind, number = rest.numbers(">BI")

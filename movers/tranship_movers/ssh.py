@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, Literal, cast
 
 import paramiko
-from paramiko.packet import Packetizer
 from paramiko.ssh_exception import IncompatiblePeer
 from pydantic import AliasChoices, BeforeValidator, ByteSize, Field
 
@@ -40,18 +39,20 @@ from tranship_movers.errors import (
     Unreachable,
     of_system,
 )
+from tranship_movers.lane import Bytes, Lane
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
 from tranship_movers.units import Patience
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from tranship_movers.wire import Wire
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # Else its errors go to stderr by themselves.
 
 PORT = 22
 NO_COMMAND = 127
 """The exit status of a shell that does not know the command."""
+
+LITTLE = 1024
+"""Bytes that are taken from paramiko at least, so that short replies come several at once."""
 
 PIECE = 256 * 1024
 """Bytes that are taken from a stream at once, if there are so many."""
@@ -175,7 +176,7 @@ class Line:
         stream = self.execute(command)
         try:
             stream.end()
-            output = b"".join(iter(stream.receive_or_end, b""))
+            output = b"".join(map(bytes, iter(stream.receive, b"")))
             return Ran(stream.status(), output, stream.complaint())
         finally:
             stream.close()
@@ -207,8 +208,6 @@ class Line:
     def close(self) -> None:
         """End the connection."""
         if self._transport is not None:
-            with suppress(OSError):  # Wakes its reader, which else would look up every 0.1 s only.
-                cast(socket.socket, self._transport.sock).shutdown(socket.SHUT_RDWR)
             self._transport.close()
 
     @contextmanager
@@ -266,15 +265,18 @@ class Line:
         with self.guarded(), self._answered_by(time.monotonic() + self.timeout):
             if self._transport is None or not self._transport.is_active():
                 raise Unreachable("the line was cut")
+            wire = cast(Wire, self._transport.packetizer)
+            wire.leave()
             channel = self._transport.open_session(timeout=2 * self.timeout)
             channel.settimeout(self.timeout)
+            way = Lane(wire, channel, self._transport) if wire.is_short else Plain(channel)
             try:
                 ask(channel)
             except paramiko.SSHException:
                 if not self._transport.is_active():
                     raise
                 return None
-            return Stream(channel, self)
+            return Stream(channel, way, self)
 
     @contextmanager
     def _answered_by(self, deadline: float) -> Iterator[None]:
@@ -307,47 +309,90 @@ class Ran:
     complaint: str
 
 
-class Stream:
-    """Bytes to and from something that runs at the server. Each call waits at most the line's timeout."""
+class Plain:
+    """The bytes of a channel as paramiko brings them, where the short way does not go."""
 
-    def __init__(self, channel: paramiko.Channel, line: Line) -> None:
+    def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
-        self._line = line
+        self._inbox = bytearray()
         self.packet = channel.out_max_packet_size - 64
-        """Bytes that go out in one packet."""
 
-    def send(self, data: bytes | bytearray | memoryview) -> bool:
-        """Send all of data, give whether the other side still takes any. What was sent need not have arrived."""
-        with self._line.guarded():
-            rest = memoryview(data)
+    def send(self, *parts: Bytes) -> bool:
+        """As `Lane.send`."""
+        for part in parts:
+            rest = memoryview(part)
             while rest:
-                try:
-                    sent = self._channel.send(bytes(rest[: self.packet]))
-                except OSError:
-                    if not self._channel.closed or not self._line.is_open:
-                        raise
-                    return False
+                sent = self._channel.send(bytes(rest[: self.packet]))
                 if not sent:
                     return False
                 rest = rest[sent:]
         return True
 
-    def receive(self, most: int) -> bytes:
-        """The bytes that have come, at least 1; waits for them. Raises Unreachable at the stream's end."""
-        with self._line.guarded():
-            if data := self._channel.recv(most):
-                return data
-            raise EOFError
+    def take(self, length: int) -> Bytes:
+        """As `Lane.take`."""
+        while len(self._inbox) < length:
+            # No more than is needed, and a little: what lies in paramiko's buffer is moved with every read.
+            data = self._channel.recv(max(length - len(self._inbox), LITTLE))
+            if not data:
+                raise EOFError
+            self._inbox += data
+        with memoryview(self._inbox) as view:
+            taken = bytes(view[:length])
+        del self._inbox[:length]
+        return taken
 
-    def receive_or_end(self, most: int = PIECE) -> bytes:
-        """The bytes that have come; waits for them; b"" at the end of the stream."""
-        with self._line.guarded():
-            return self._channel.recv(most)
+    def receive(self, most: int) -> Bytes:
+        """As `Lane.receive`."""
+        return self._channel.recv(most)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something has come that was not received yet."""
+        """As `Lane.is_waiting`."""
         return self._channel.recv_ready()
+
+    def has_ended(self) -> bool:
+        """As `Lane.has_ended`."""
+        return self._channel.status_event.wait(self._channel.timeout)
+
+    def close(self) -> None:
+        """As `Lane.close`."""
+
+
+class Stream:
+    """Bytes to and from something that runs at the server. Each call waits at most the line's timeout."""
+
+    def __init__(self, channel: paramiko.Channel, way: Lane | Plain, line: Line) -> None:
+        self._channel = channel
+        self._way = way
+        self._line = line
+        self.packet = way.packet
+        """Bytes that go out in one packet."""
+
+    def send(self, *parts: Bytes) -> bool:
+        """Send all of parts, give whether the other side still takes any. What was sent need not have arrived."""
+        with self._line.guarded():
+            try:
+                return self._way.send(*parts)
+            except OSError:
+                if not self._channel.closed or not self._line.is_open:
+                    raise
+                return False
+
+    def take(self, length: int) -> Bytes:
+        """The next length bytes, valid until more is asked for; waits. Raises Unreachable at the stream's end."""
+        with self._line.guarded():
+            return self._way.take(length)
+
+    def receive(self, most: int = PIECE) -> Bytes:
+        """The bytes that have come, valid until more is asked for; waits; none at the end of the stream."""
+        with self._line.guarded():
+            return self._way.receive(most)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has come that was not taken yet."""
+        with self._line.guarded():
+            return self._way.is_waiting
 
     def end(self) -> None:
         """Tell the other side that nothing more comes."""
@@ -357,7 +402,7 @@ class Stream:
     def status(self) -> int:
         """The exit status of what ran at the other side; waits for it."""
         with self._line.guarded():
-            if not self._channel.status_event.wait(self._line.timeout):
+            if not self._way.has_ended():
                 raise TimedOut("the command does not end")
             return self._channel.exit_status
 
@@ -370,6 +415,7 @@ class Stream:
 
     def close(self) -> None:
         """End the stream. Never raises."""
+        self._way.close()
         with suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.close()
 
@@ -438,35 +484,6 @@ def understood(said: str, name: str = "") -> tuple[type[MoverError], str] | None
 # ---------------------------------------------------------------- the connection
 
 
-class Wire(Packetizer):
-    """paramiko's packets, with a deadline on writing: without, a black hole holds a writer for ever."""
-
-    patience = 30.0
-    """Seconds without a byte going out."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self._sock = sock
-
-    def write_all(self, out: "ReadableBuffer") -> None:
-        """Write out. Raises TimeoutError, or EOFError for a dead line."""
-        rest = memoryview(out)
-        since = time.monotonic()
-        while rest:
-            try:
-                sent = self._sock.send(rest)
-            except TimeoutError:
-                if self.closed:
-                    raise EOFError from None
-                if time.monotonic() - since > self.patience:
-                    raise TimeoutError from None
-                continue
-            except OSError:
-                raise EOFError from None
-            rest = rest[sent:]
-            since = time.monotonic()
-
-
 def _transport(place: Place, options: SshOptions, deadline: float) -> paramiko.Transport:
     sock = _dialled(place.host, place.port or PORT, deadline)
     try:
@@ -480,7 +497,8 @@ def _transport(place: Place, options: SshOptions, deadline: float) -> paramiko.T
         sock.close()
         raise
     seconds = options.timeout.total_seconds()
-    cast(Wire, transport.packetizer).patience = seconds
+    wire = cast(Wire, transport.packetizer)
+    wire.patience, wire.compresses = seconds, options.compression != "none"
     transport.clear_to_send_timeout = seconds
     # The one deadline for all of connecting is the timer's.
     never = max(deadline - time.monotonic(), 0) + 60

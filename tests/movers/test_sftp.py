@@ -43,8 +43,9 @@ from tranship_movers.errors import (
 )
 from tranship_movers.options import options_of
 from tranship_movers.sftp import SAFE_REQUEST, SftpMover, SftpOptions, Unexplained, refusal
-from tranship_movers.ssh import Wire, failure
+from tranship_movers.ssh import failure
 from tranship_movers.transfer import new_token, upload
+from tranship_movers.wire import BLOCK, Wire
 
 
 def connect(server: Ssh, *, password: str = "", port: int | None = None, **options: object) -> SftpMover:
@@ -280,13 +281,34 @@ def test_an_unknown_cipher_is_named(plain: Ssh) -> None:
         connect(plain, ciphers="rot13")
 
 
+@pytest.mark.parametrize("compression", ["none", "zlib"])
 @pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr"])
-def test_each_cipher_and_compression_brings_the_bytes(plain: Ssh, tmp_path: Path, cipher: str) -> None:
-    source = source_of(tmp_path, 400_000)
-    with closing(connect(plain, ciphers=cipher, compression="zlib")) as mover:
+def test_each_cipher_and_compression_brings_the_bytes(
+    plain: Ssh, tmp_path: Path, cipher: str, compression: str
+) -> None:
+    source = source_of(tmp_path, 1_400_000)
+    with closing(connect(plain, ciphers=cipher, compression=compression, window=1 << 15)) as mover:
         mover.put(source, "/ciphered")
         mover.get("/ciphered", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
+
+
+def test_what_comes_while_nobody_reads_waits_its_turn(openssh: Ssh, tmp_path: Path) -> None:
+    source, target = source_of(openssh.folder, 8 << 20), tmp_path / "back"
+    with closing(connect(openssh, window=8 << 20)) as mover:
+        lane = mover._sftp._stream._way
+        came = []
+
+        def look(_: int) -> None:
+            deadline = time.monotonic() + 20
+            while not came and len(lane) < 2 * BLOCK:  # paramiko's thread reads meanwhile.
+                assert time.monotonic() < deadline
+                os.sched_yield()
+            came.append(len(lane))
+
+        mover.get(f"{openssh.root}/{source.name}", target, progress=look)
+    assert came
+    assert target.read_bytes() == source.read_bytes()
 
 
 # Deadlines
