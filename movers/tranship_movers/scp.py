@@ -33,10 +33,9 @@ from tranship_movers.errors import (
     Temporary,
     Unreachable,
 )
-from tranship_movers.lane import Bytes
 from tranship_movers.place import Place
 from tranship_movers.sftp import Sftp
-from tranship_movers.ssh import NO_COMMAND, PIECE, Line, Ran, SshOptions, Stream, here, understood
+from tranship_movers.ssh import NO_COMMAND, PIECE, Bytes, Line, Ran, SshOptions, Stream, here, understood
 
 LONGEST_LINE = 8192
 """Bytes of one line of the protocol."""

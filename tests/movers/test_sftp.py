@@ -42,10 +42,12 @@ from tranship_movers.errors import (
     Unreachable,
 )
 from tranship_movers.options import options_of
-from tranship_movers.sftp import SAFE_REQUEST, SftpMover, SftpOptions, Unexplained, refusal
+from tranship_movers.sftp import SftpMover, SftpOptions
+from tranship_movers.sftp.conversation import SAFE_REQUEST
+from tranship_movers.sftp.meanings import Unexplained, refusal
 from tranship_movers.ssh import failure
+from tranship_movers.ssh.wire import BLOCK, Wire
 from tranship_movers.transfer import new_token, upload
-from tranship_movers.wire import BLOCK, Wire
 
 
 def connect(server: Ssh, *, password: str = "", port: int | None = None, **options: object) -> SftpMover:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from tranship_movers.lane import Lane
+    from tranship_movers.ssh.lane import Lane
 
 (WINDOW_ADJUST, CHANNEL_DATA) = (93, 94)
 

@@ -1,8 +1,4 @@
-"""SFTP: the conversation (version 3, draft-ietf-secsh-filexfer-02), written for speed, and its mover.
-
-Requests are sent ahead, and answered in any order. They are as large as the server takes (`limits@openssh.com`):
-what costs is their number, at both ends.
-"""
+"""The conversation with an SFTP server: requests go out numbered, replies come with their number."""
 
 import os
 import posixpath
@@ -10,30 +6,54 @@ import stat
 import struct
 from collections.abc import Container, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-from pydantic import ByteSize, Field
-
-from tranship_movers.contract import Facts, Powers, Progress, unheard
+from tranship_movers.contract import Facts, Progress
 from tranship_movers.errors import (
-    Busy,
     Fatal,
     Mangled,
     Misconfigured,
     MoverError,
-    NameRefused,
     NoSpace,
     Permanent,
     SourceChanged,
     SourceGone,
-    Temporary,
     Unreachable,
 )
-from tranship_movers.lane import Bytes
-from tranship_movers.place import Place
-from tranship_movers.ssh import Line, SshOptions, Stream, here, understood
+from tranship_movers.sftp.meanings import EOF, FAILURE, UNSUPPORTED, Unexplained
+from tranship_movers.sftp.packets import (
+    CLOSE,
+    DATA,
+    EXTENDED,
+    EXTENDED_REPLY,
+    FSETSTAT,
+    FSTAT,
+    HANDLE,
+    INIT,
+    MKDIR,
+    NAME,
+    OPEN,
+    OPENDIR,
+    READ,
+    READDIR,
+    REALPATH,
+    REMOVE,
+    RENAME,
+    STAT,
+    TO_CREATE,
+    TO_READ,
+    TO_TRUNCATE,
+    TO_WRITE,
+    VERSION,
+    WRITE,
+    Reader,
+    Reply,
+    attributes,
+    path,
+    text,
+)
+from tranship_movers.ssh import Bytes, Line, SshOptions, Stream, here
 
 SAFE_REQUEST = 32 * 1024 - 256
 """Bytes that every server takes in one request; with its head it fills one packet of SSH."""
@@ -44,147 +64,8 @@ LARGEST_REQUEST = 255 * 1024
 AHEAD = 4 << 20
 """Bytes that are sent ahead of their confirmation."""
 
-
 CLONE = "rclone"
 """What calls itself so neither goes on with a part of a file (unless it is told to) nor keeps permission bits."""
-
-
-class SftpOptions(SshOptions):
-    """What an SFTP place can be told."""
-
-    request_size: ByteSize | None = Field(
-        default=None,
-        ge=1024,
-        description="Bytes in one request; if not given, as many as the server says it takes, at most 255 KiB.",
-    )
-
-
-class SftpMover:
-    """Files at a server that speaks SFTP."""
-
-    options = SftpOptions
-
-    def __init__(self, place: Place, options: SftpOptions) -> None:
-        """Connect to place, log in, and begin the conversation."""
-        self._line = Line(place, options)
-        stream = self._line.subsystem("sftp")
-        if stream is None:
-            self._line.close()
-            raise Misconfigured("the server has no SFTP; if it has scp, use scp://", where=str(place))
-        self._sftp = Sftp(stream, self._line, options, options.request_size)
-        self._sums = frozenset(options.remote_checksums)
-        self.powers = self._powers()
-
-    def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
-        """As `Mover.put`."""
-        self._sftp.write(source, name, offset, progress)
-        self.powers = self._powers()
-
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
-        """As `Mover.get`."""
-        self._sftp.read(name, target, progress)
-
-    def stat(self, name: str) -> Facts | None:
-        """As `Mover.stat`; a symbolic link is followed."""
-        return self._sftp.stat(name)
-
-    def list(self, folder: str) -> Iterator[Facts]:
-        """As `Mover.list`; symbolic links are followed."""
-        return self._sftp.list(folder)
-
-    def remove(self, name: str) -> None:
-        """As `Mover.remove`."""
-        self._sftp.remove(name)
-
-    def rename(self, old: str, new: str) -> None:
-        """As `Mover.rename`."""
-        self._sftp.rename(old, new)
-
-    def make_folders(self, folder: str) -> None:
-        """As `Mover.make_folders`."""
-        self._sftp.make_folders(folder)
-
-    def checksum(self, name: str, algorithm: str) -> str | None:
-        """As `Mover.checksum`, by a command there, if the options say so."""
-        return self._line.checksum(name, algorithm) if algorithm in self._sums else None
-
-    def alive(self) -> bool:
-        """As `Mover.alive`; the server is asked."""
-        return self._line.is_open and self._sftp.alive()
-
-    def close(self) -> None:
-        """As `Mover.close`."""
-        self._line.close()
-
-    def _powers(self) -> Powers:
-        kept, replaces, able = (
-            self._sftp.keeps_attributes,
-            self._sftp.replaces,
-            CLONE not in self._line.software,
-        )
-        return Powers(replace=replaces, append=able, mtime=kept, mode=kept and able, checksums=self._sums)
-
-
-# ---------------------------------------------------------------- what a status means
-
-(OK, EOF, ABSENT, DENIED, FAILURE, BAD_MESSAGE, NO_CONNECTION, LOST, UNSUPPORTED) = range(9)
-
-
-class Unexplained(Temporary):
-    """The server said no more than that it failed."""
-
-
-STATUS: dict[int, tuple[type[MoverError], str]] = {
-    EOF: (Mangled, "it ended early"),
-    ABSENT: (SourceGone, "there is no such name"),
-    DENIED: (Permanent, "permission denied"),
-    FAILURE: (Unexplained, "the server failed"),
-    BAD_MESSAGE: (NameRefused, "the server will not have this name"),  # OpenSSH: ENAMETOOLONG, EINVAL
-    NO_CONNECTION: (Unreachable, "the server has lost its connection"),
-    LOST: (Unreachable, "the server has lost its connection"),
-    UNSUPPORTED: (Permanent, "the server can't do this"),
-    # The codes of later versions, which some servers use in this one too.
-    9: (Temporary, "the server forgot the open file"),
-    10: (SourceGone, "there is no such folder"),
-    11: (Permanent, "it exists already"),
-    12: (Fatal, "the place is write-protected"),
-    13: (Temporary, "there is no medium in the drive"),
-    14: (NoSpace, "the place is full"),
-    15: (NoSpace, "the quota is used up"),
-    17: (Busy, "it is locked"),
-    18: (Permanent, "the folder is not empty"),
-    19: (Permanent, "it is no folder"),
-    20: (NameRefused, "the server will not have this name"),
-    21: (Permanent, "its links lead in a circle"),
-    24: (Permanent, "it is a folder"),
-    25: (Busy, "it is locked"),
-}
-
-
-def refusal(code: int, said: str, where: str, absent: type[MoverError] = SourceGone) -> MoverError:
-    """The error that a status means; absent is what a missing name means here."""
-    kind, meaning = STATUS.get(code, (Permanent, f"the server refuses (status {code})"))
-    if code == FAILURE:
-        kind, meaning = understood(said, where) or (kind, meaning)
-    return (absent if kind is SourceGone else kind)(meaning, where=where)
-
-
-# ---------------------------------------------------------------- the conversation
-
-(OPEN, CLOSE, READ, WRITE, FSTAT, FSETSTAT, OPENDIR, READDIR) = (3, 4, 5, 6, 8, 10, 11, 12)
-(REMOVE, MKDIR, REALPATH, STAT, RENAME, EXTENDED) = (13, 14, 16, 17, 18, 200)
-(INIT, VERSION, STATUS_REPLY, HANDLE, DATA, NAME, ATTRS, EXTENDED_REPLY) = (
-    1,
-    2,
-    101,
-    102,
-    103,
-    104,
-    105,
-    201,
-)
-(TO_READ, TO_WRITE, TO_CREATE, TO_TRUNCATE) = (1, 2, 8, 16)
-(HAS_SIZE, HAS_OWNER, HAS_MODE, HAS_TIMES, HAS_MORE) = (1, 2, 4, 8, 1 << 31)
 
 POSIX_RENAME = b"posix-rename@openssh.com"
 STATVFS = b"statvfs@openssh.com"
@@ -506,155 +387,3 @@ def _write_at(file: FileIO, data: memoryview, start: int) -> None:
     while data:
         written = os.pwrite(file.fileno(), data, start)
         data, start = data[written:], start + written
-
-
-# ---------------------------------------------------------------- how it looks on the line
-
-
-def text(value: bytes) -> bytes:
-    """A string on the line."""
-    return struct.pack(">I", len(value)) + value
-
-
-def path(name: str) -> bytes:
-    """The path of name on the line. Raises NameRefused for a NUL."""
-    if "\0" in name:
-        raise NameRefused(f"{name!r} holds a NUL")
-    return text(name.encode(errors="surrogateescape") or b"/")
-
-
-def attributes(*, size: int | None = None, mode: int | None = None, mtime: int | None = None) -> bytes:
-    """Attributes on the line; size in bytes, mtime in s since the epoch. None: not to be set."""
-    flags, values = 0, b""
-    if size is not None:
-        flags, values = flags | HAS_SIZE, values + struct.pack(">Q", size)
-    if mode is not None:
-        flags, values = flags | HAS_MODE, values + struct.pack(">I", mode)
-    if mtime is not None:
-        seconds = min(max(mtime, 0), 0xFFFFFFFF)
-        flags, values = flags | HAS_TIMES, values + struct.pack(">II", seconds, seconds)
-    return struct.pack(">I", flags) + values
-
-
-class Reader:
-    """Takes a packet apart. Raises Unreachable where it ends early: then nothing that follows can be trusted."""
-
-    def __init__(self, packet: Bytes) -> None:
-        self._packet = memoryview(packet)
-        self._position = 0
-
-    @property
-    def is_left(self) -> bool:
-        """Whether there is more."""
-        return self._position < len(self._packet)
-
-    def numbers(self, layout: str) -> tuple[int, ...]:
-        """The next numbers, as struct has them."""
-        try:
-            found = struct.unpack_from(layout, self._packet, self._position)
-        except struct.error:
-            raise Unreachable("a reply of the server is cut") from None
-        self._position += struct.calcsize(layout)
-        return found
-
-    def view(self) -> memoryview:
-        """The next string, where it lies."""
-        (length,) = self.numbers(">I")
-        self._position += length
-        if self._position > len(self._packet):
-            raise Unreachable("a reply of the server is cut")
-        return self._packet[self._position - length : self._position]
-
-    def text(self) -> bytes:
-        """The next string."""
-        return bytes(self.view())
-
-    def facts(self, name: str) -> tuple[Facts, bool]:
-        """The next attributes, as facts of name, and whether it is a symbolic link."""
-        (flags,) = self.numbers(">I")
-        size = self.numbers(">Q")[0] if flags & HAS_SIZE else 0
-        if flags & HAS_OWNER:
-            self.numbers(">II")
-        mode = self.numbers(">I")[0] if flags & HAS_MODE else None
-        mtime = self.numbers(">II")[1] * 1_000_000_000 if flags & HAS_TIMES else None
-        if flags & HAS_MORE:
-            for _ in range(2 * self.numbers(">I")[0]):
-                self.view()
-        permission = None if mode is None else stat.S_IMODE(mode)
-        return Facts(name, size, mtime, stat.S_ISDIR(mode or 0), permission), stat.S_ISLNK(mode or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One reply: its kind, the number of the request, the status code (-1: it is no status), and what follows."""
-
-    kind: int
-    number: int
-    code: int
-    rest: Reader
-
-    @classmethod
-    def of(cls, packet: Bytes) -> "Reply":
-        """The reply that packet is."""
-        rest = Reader(packet)
-        kind, number = rest.numbers(">BI")
-        code = rest.numbers(">I")[0] if kind == STATUS_REPLY else -1
-        return cls(kind, number, code, rest)
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether it says that it was done."""
-        return self.code == OK
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether it says that there is no such name."""
-        return self.code in (ABSENT, 10)
-
-    def refusal(self, where: str, absent: type[MoverError] = SourceGone) -> MoverError:
-        """The error that it means, if it is not what was asked for."""
-        if self.code <= OK:
-            return Unreachable("a reply of the server makes no sense", where=where)
-        said = self.rest.text().decode(errors="replace") if self.rest.is_left else ""
-        return refusal(self.code, said, where, absent)
-
-    def demand_ok(self, where: str, absent: type[MoverError] = SourceGone) -> None:
-        """Raise the error that it means, unless it says that it was done."""
-        if not self.is_ok:
-            raise self.refusal(where, absent)
-
-    def handle(self, where: str, absent: type[MoverError] = SourceGone) -> bytes:
-        """The handle that it brings."""
-        self._demand(HANDLE, where, absent)
-        return self.rest.text()
-
-    def data(self, where: str) -> memoryview:
-        """The bytes that it brings, at least one."""
-        self._demand(DATA, where)
-        data = self.rest.view()
-        if not data:
-            raise Unreachable("the server sends nothing", where=where)
-        return data
-
-    def facts(self, name: str, where: str) -> Facts:
-        """The facts that it brings."""
-        self._demand(ATTRS, where)
-        return self.rest.facts(name)[0]
-
-    def entries(self, where: str) -> Iterator[tuple[Facts, bool]]:
-        """The names that it brings, without . and .., and whether each is a symbolic link."""
-        self._demand(NAME, where, absent=Permanent)
-        for _ in range(self.rest.numbers(">I")[0]):
-            name = self.rest.text().decode(errors="surrogateescape")
-            self.rest.view()
-            entry = self.rest.facts(name)
-            if name not in (".", ".."):
-                yield entry
-
-    def numbers(self, count: int) -> tuple[int, ...]:
-        """The 64-bit numbers that it brings."""
-        return self.rest.numbers(f">{count}Q")
-
-    def _demand(self, kind: int, where: str, absent: type[MoverError] = SourceGone) -> None:
-        if self.kind != kind:
-            raise self.refusal(where, absent)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import paramiko
 
-from tranship_movers.wire import BLOCK, HEAD, WINDOW_ADJUST, ZEROS, Wire
+from tranship_movers.ssh.wire import BLOCK, HEAD, WINDOW_ADJUST, ZEROS, Wire
 
 Bytes = bytes | bytearray | memoryview
 
