@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -63,6 +64,7 @@ TestPromises = pytest.mark.usefixtures("server")(suite("ground", must=("mtime", 
 def test_more_than_two_gibibytes_arrive_whole(bare: Ssh, tmp_path: Path) -> None:
     ground = Ground(lambda: connect(bare), f"{bare.root}/big", tmp_path, big=(2 << 30) + 1)
     assert next(check for check in CHECKS if check.word == "large").run(ground) == "holds"
+    shutil.rmtree(bare.folder / "big")
 
 
 def source_of(tmp_path: Path, size: int) -> Path:

@@ -137,7 +137,7 @@ class Wire(Packetizer):
                 filled += self._seal_data(seal, lane.remote, data[position - HEAD.size :], length, filled)
                 position += length
             self.write_all(self._sealed[:filled])
-            self._look_at(seal)
+        self._look_at(seal)
 
     def _seal_data(self, seal: "Seal", remote: int, data: memoryview, length: int, place: int) -> int:
         """Seal one packet to place. Its head and padding lie around its bytes; those behind are restored."""
@@ -242,6 +242,8 @@ class Wire(Packetizer):
         if seal.bytes > self.REKEY_BYTES + self.REKEY_BYTES_OVERFLOW_MAX:
             raise paramiko.SSHException("the server makes no new keys")
         self._trigger_rekey()  # type: ignore[attr-defined]
+        with self.turn:
+            self.turn.notify_all()
 
     # -- between the threads
 
