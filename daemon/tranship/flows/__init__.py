@@ -12,5 +12,6 @@ Arrival     verify -> acknowledge -> publish
 Bringing    request -> verify: a mirror's own copies, brought when they are asked for
 Serving     what a process that announces and is asked has, beside its chains
 Courier     move what is owed, each destination in a lane of its own (for roles without requests)
+Emptying    unpack -> move: what is in packed files is moved, each destination's for itself
 Outcomes    what becomes of jobs: delivered -> publish -> published; failed attempts
 """

@@ -15,8 +15,9 @@ from tranship.flows.courier import Carried, one_by_one
 from tranship.flows.uploading import Uploading, failed
 from tranship.journal import Job
 from tranship.packed import Plan, Stuck, UnpackError
-from tranship.steps.request import Failure
+from tranship.steps.request import Failure, fault_of
 from tranship.steps.unpack import unpack
+from tranship_movers.errors import NameRefused
 from tranship_movers.place import Place
 
 
@@ -52,6 +53,8 @@ class Emptying:
         except UnpackError as error:
             failure = Failure.TEMPORARY if isinstance(error, Stuck) else Failure.PERMANENT
             return failed(job, failure, str(error))
+        except NameRefused as error:
+            return Carried(job, fault=fault_of(error))
 
     def _put(self, job: Job, folder: str, names: Sequence[str], progress: Callable[[int], None]) -> Carried:
         places = [Place.parse(job.new.request_address).below(name) for name in names]
