@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rig import rig, until
 from watchdog.observers.api import BaseObserver
 
 from tranship.core.journey import Step
+from tranship.core.origin import Origin
 from tranship.steps import detect
 
 
@@ -79,3 +81,22 @@ def test_a_place_that_is_absent_holds_up_no_start(tmp_path: Path) -> None:
 def observers() -> list[BaseObserver]:
     """The watching threads of this process."""
     return [thread for thread in threading.enumerate() if isinstance(thread, BaseObserver)]
+
+
+def test_a_folder_that_is_not_there_costs_nothing_however_often_it_is_tried(tmp_path: Path) -> None:
+    """A user has 128 instances of inotify, for all processes."""
+
+    def used() -> tuple[int, int, int]:
+        kinds = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        filters = len(logging.getLogger("watchdog.observers.inotify_c").filters)
+        return sum("inotify" in kind for kind in kinds), threading.active_count(), filters
+
+    async def main() -> None:
+        loop, origin = asyncio.get_running_loop(), Origin(f"{tmp_path}/gone/{{name}}.dat")
+        before = used()
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"No such file|limit"):
+                detect.Watch(origin, loop)
+        assert used() == before
+
+    asyncio.run(main())

@@ -68,8 +68,15 @@ class Watch:
         wanted: list[type[FileSystemEvent]] = [FileClosedEvent, FileMovedEvent]
         if deep:
             wanted += [DirCreatedEvent, DirMovedEvent]
-        self._observer.schedule(_Pointer(self), origin.root, recursive=deep, event_filter=wanted)
-        self._observer.start()
+        try:
+            self._observer.schedule(_Pointer(self), origin.root, recursive=deep, event_filter=wanted)
+            self._observer.start()
+        except (
+            BaseException
+        ):  # it is tried again every few seconds, and holds one of the kernel's few instances
+            self._alarm.take_down()
+            self._observer.stop()
+            raise
 
     async def news(self) -> None:
         """Wait until something was seen."""
