@@ -10,7 +10,10 @@ Pausing     places that fail: what is owed there waits, is probed, goes on
 Obeying     what operators order by other processes
 Arrival     verify -> acknowledge -> publish
 Bringing    request -> verify: a mirror's own copies, brought when they are asked for
-Serving     what a process that announces and is asked has, beside its chains
+Process     the frame of every process with a journal: chains, orders, retention, reload, drain
+serving     such a process that announces and is asked
+moving      such a process whose chains move files themselves
+Resending   announcements that an operator wants told once more
 Courier     move what is owed, each destination in a lane of its own (for roles without requests)
 Emptying    unpack -> move: what is in packed files is moved, each destination's for itself
 Outcomes    what becomes of jobs: delivered -> publish -> published; failed attempts

@@ -3,45 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import Pass
-from tranship.flows.process import Chain, Opened, Part, Process
-from tranship.flows.process import Config as AnyConfig
+from tranship.flows.process import Chain, Opened, Part, Process, PublisherConfig
 from tranship.hosts import beating, make_known
 from tranship.journal import ClientBook
 from tranship.wire.contract import AUDIENCE, Publisher
 
 O = TypeVar("O")  # noqa: E741 - options
-O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=Chain)
 
 
-class Config(AnyConfig[O_co], Protocol[O_co]):
-    """What such a process can be told."""
-
-    @property
-    def name(self) -> str:
-        """The publisher's."""
-
-    @property
-    def publish(self) -> Socket | None:
-        """Where it publishes; None: nobody is told."""
-
-    @property
-    def heartbeat(self) -> timedelta | None:
-        """The time between two; None: none."""
-
-    @property
-    def nameservers(self) -> NameServers:
-        """Where it makes itself known."""
-
-
 def moving(
-    config: Config[O],
+    config: PublisherConfig[O],
     chain: Callable[[str, O, Publisher | None], C],
     book: ClientBook,
     around: Surroundings,
@@ -67,7 +43,7 @@ def moving(
     return Process(config, opened, book, around, *forgetting)
 
 
-def _parts(config: Config[O], publisher: Publisher, around: Surroundings) -> Mapping[str, Part]:
+def _parts(config: PublisherConfig[O], publisher: Publisher, around: Surroundings) -> Mapping[str, Part]:
     name, heartbeat = config.name, config.heartbeat
     parts: dict[str, Part] = {
         "discovery": lambda: make_known(

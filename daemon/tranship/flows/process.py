@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tranship.chains import Chain as AnyChain
 from tranship.chains import Chains
+from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import ForgetOrders, Pass, keeping
 from tranship.flows.obeying import obey
@@ -63,6 +64,26 @@ class Config(Protocol[O_co]):
     @property
     def chains(self) -> Mapping[str, O_co]:
         """The chains' options, by name."""
+
+
+class PublisherConfig(Config[O_co], Protocol[O_co]):
+    """What one can be told that has a publisher for all of its chains."""
+
+    @property
+    def name(self) -> str:
+        """The publisher's: in heartbeats, at name servers."""
+
+    @property
+    def publish(self) -> Socket | None:
+        """Where it publishes; None: nobody is told."""
+
+    @property
+    def heartbeat(self) -> timedelta | None:
+        """Time between two heartbeats; None: none."""
+
+    @property
+    def nameservers(self) -> NameServers:
+        """Where it makes itself known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
-from tranship.config.endpoints import NameServers, Socket
+from tranship.config.endpoints import Socket
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import Pass
 from tranship.flows.process import Chain as AnyChain
-from tranship.flows.process import Config as AnyConfig
-from tranship.flows.process import Opened, Part, Process
+from tranship.flows.process import Opened, Part, Process, PublisherConfig
 from tranship.hosts import beating, make_known
 from tranship.journal import ServerBook
 from tranship.lanes import Threads
@@ -63,24 +62,12 @@ O_co = TypeVar("O_co", covariant=True)
 C = TypeVar("C", bound=Chain)
 
 
-class Config(AnyConfig[O_co], Protocol[O_co]):
+class Config(PublisherConfig[O_co], Protocol[O_co]):
     """What such a process can be told."""
-
-    @property
-    def name(self) -> str:
-        """In heartbeats, in the journal, at name servers."""
 
     @property
     def publish(self) -> Socket:
         """Where it publishes."""
-
-    @property
-    def heartbeat(self) -> timedelta | None:
-        """Time between two heartbeats."""
-
-    @property
-    def nameservers(self) -> NameServers:
-        """Where it makes itself known."""
 
 
 def serving(

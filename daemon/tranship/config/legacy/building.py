@@ -37,8 +37,14 @@ class Building:
         self.tree = Tree(top | {"chains": {}}, self.places, glue=" ", old=True)
         self._chain: Loc = ()
 
-    def begin(self, section: Section) -> None:
-        """Go on with the chain that section becomes."""
+    def filled(self, sections: list[Section], fill: Callable[[Section, "Building"], None]) -> Tree:
+        """The tree, a chain for each of sections, of which fill takes the options."""
+        for section in sections:
+            self._begin(section)
+            fill(section, self)
+        return self.tree
+
+    def _begin(self, section: Section) -> None:
         self._chain = ("chains", section.name)
         self.tree.value["chains"][section.name] = {}
         self.places[self._chain] = section.place

@@ -23,14 +23,11 @@ from tranship.config.tree import Tree
 
 def client_tree(sections: list[Section], report: Report) -> Tree:
     """A client's file."""
-    building = Building(report, {"role": "client"})
-    for section in sections:
-        building.begin(section)
-        _client_section(section, building, report)
-    return building.tree
+    return Building(report, {"role": "client"}).filled(sections, _section)
 
 
-def _client_section(section: Section, building: Building, report: Report) -> None:
+def _section(section: Section, building: Building) -> None:
+    report = building.report
     items = section.items
     building.put(("publish",), open_socket("0"), section.place)
     building.put(("nameservers",), "multicast", section.place)

@@ -25,14 +25,11 @@ from tranship.config.tree import Tree
 
 def mirror_tree(sections: list[Section], report: Report, port: int | None) -> Tree:
     """A mirror's file; port is the one to publish on, from the command line (None: their default)."""
-    building = publishing("mirror", port, report)
-    for section in sections:
-        building.begin(section)
-        _mirror_section(section, building, report)
-    return building.tree
+    return publishing("mirror", port, report).filled(sections, _section)
 
 
-def _mirror_section(section: Section, building: Building, report: Report) -> None:
+def _section(section: Section, building: Building) -> None:
+    report = building.report
     items = section.items
     building.put(("heartbeat_alarm_scale",), "0", section.place)
     building.put(("delete",), "no", section.place)

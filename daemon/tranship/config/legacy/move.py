@@ -25,13 +25,11 @@ from tranship.config.tree import Tree
 def move_tree(sections: list[Section], report: Report, port: int | None) -> Tree:
     """A file of move_it; port is the one to publish on, from the command line (None: nobody is told)."""
     building = Building(report, {"role": "move"}) if port is None else publishing("move", port, report)
-    for section in sections:
-        building.begin(section)
-        _move_section(section, building, report)
-    return building.tree
+    return building.filled(sections, _section)
 
 
-def _move_section(section: Section, building: Building, report: Report) -> None:
+def _section(section: Section, building: Building) -> None:
+    report = building.report
     for key, item in section.items.items():
         if key in MOVE:
             building.take(MOVE[key], item)

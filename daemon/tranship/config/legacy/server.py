@@ -22,14 +22,10 @@ from tranship.config.tree import Tree
 
 def server_tree(sections: list[Section], report: Report, port: int | None) -> Tree:
     """A server's file; port is the one to publish on, from the command line (None: their default)."""
-    building = publishing("server", port, report)
-    for section in sections:
-        building.begin(section)
-        _server_section(section, building, report)
-    return building.tree
+    return publishing("server", port, report).filled(sections, _section)
 
 
-def _server_section(section: Section, building: Building, report: Report) -> None:
+def _section(section: Section, building: Building) -> None:
     items = section.items
     listens = "listen" in items and "origin" not in items
     if "request_port" in items:
