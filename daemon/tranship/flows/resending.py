@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tranship.core.journey import Step
 from tranship.core.values import Version
-from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.serving import Voice
 from tranship.journal import Resend, Retold, ServerBook
@@ -81,7 +80,6 @@ class Resending:
                 [Retold(each.id, seq, message.encode()) for each, seq, message in told],
                 self._around.clock.now(),
             )
-            reached(Point.ANNOUNCED)
             self._forget([version for each in resends for version in each.versions])
             self._voice.publisher.tell(messages)
         finally:  # if it is cancelled, heads tell of it all the same, and a replay brings it
