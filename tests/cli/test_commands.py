@@ -168,6 +168,14 @@ def test_trace(site: Site) -> None:
     assert unknown.stderr.startswith("b.dat: unknown to ")
 
 
+def test_a_second_process_on_the_same_journal_says_so(site: Site) -> None:
+    other = site.server_config() | {"publish": 0}
+    other["chains"] = {name: {**chain, "request": 0} for name, chain in other["chains"].items()}
+    done = process("server", str(site.write("other.yaml", other)))
+    assert done.returncode == 69
+    assert "server.journal: another process uses it; is this one started twice?" in done.stderr
+
+
 def test_status_and_trace_before_the_first_run(tmp_path: Path) -> None:
     with Site(tmp_path) as site:
         file = site.write("server.yaml", site.server_config())

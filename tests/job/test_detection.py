@@ -158,10 +158,12 @@ def test_a_name_that_is_no_text_holds_up_nobody(rules: Rules) -> None:
     odd = os.fsencode(rules.folder("closed")) + b"/\xff\xfe.dat"
     with open(odd, "wb") as file:
         file.write(b"abc")
+    (rules.folder("closed") / "two\nlines.dat").write_bytes(b"abc")
     rules.follow("closed")
     rules.follow("closed")
     assert not rules.site.server.said("is started again")
     assert rules.site.server.said("UTF-8")
+    assert rules.site.server.said("line break")
 
 
 def test_a_large_file_that_is_seen_again_while_it_is_read_is_announced_once(tmp_path: Path) -> None:

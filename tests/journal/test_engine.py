@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, Journal, JournalError
+from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, Journal, JournalError, held
 from tranship.journal.engine import Schema, many
 
 NUMBERS = Schema("test", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY)",))
@@ -140,6 +140,17 @@ def test_a_file_that_is_no_such_journal_is_refused(tmp_path: Path, content: byte
         path.write_bytes(content * 100)
     with pytest.raises(JournalError, match=says):
         Journal.open(path, CLIENT_SCHEMA)
+
+
+def test_a_journal_is_one_process_s(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "j"
+    with held(path), pytest.raises(JournalError, match="another process uses it"), held(path):
+        pass
+    with held(path):
+        Journal.open(path, NUMBERS).close()
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match="can this user write there"), held(tmp_path / "file" / "j"):
+        pass
 
 
 def test_other_programs_and_newer_versions_are_left_alone(tmp_path: Path) -> None:

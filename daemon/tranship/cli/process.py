@@ -30,6 +30,7 @@ from tranship.journal import (
     Journal,
     MirrorBook,
     ServerBook,
+    held,
 )
 from tranship.journal.engine import Schema
 from tranship.roles import client as client_role
@@ -222,35 +223,39 @@ class Telling:
 
 def _run(role: str, file: Path, overrides: Overrides, telling: Telling) -> NoReturn:
     log_into(telling.log_file)
-    made = ROLES[role]
 
     async def main() -> Exit:
         set_up("DEBUG" if telling.verbose else "INFO", telling.log_config)
         source = Source(lambda: _read(file, role, overrides), [file])
         config = source.load()
-        health = Health()
-        journal = Journal.open(Path(config.journal), made.schema)
-        bus = ZeroMQBus(odd)
-        story = Lines(logging.getLogger(STORY))
-        around = Surroundings(
-            bus, Pool(), wrong_clock(os.environ) or SystemClock(), story, health, RetryPolicy(), odd
-        )
-        log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
-        bulletin = Path(f"{config.journal}.health")
-        try:
-            with served_if(telling.metrics, health, role, bus):
-                code = await supervise(
-                    made.role(config, made.book(journal), around),
-                    source,
-                    notify=Notify.from_environment(os.environ, os.getpid()),
-                    bulletin=bulletin,
-                )
-        finally:
-            bus.close()
-            written = await _closed(journal)
-        return code if written else max(code, Exit.UNFINISHED)
+        with held(Path(config.journal)):
+            return await _work(role, file, source, config, telling)
 
     run_process(main)
+
+
+async def _work(role: str, file: Path, source: Source[Any], config: Any, telling: Telling) -> Exit:
+    made, health = ROLES[role], Health()
+    journal = Journal.open(Path(config.journal), made.schema)
+    bus = ZeroMQBus(odd)
+    story = Lines(logging.getLogger(STORY))
+    around = Surroundings(
+        bus, Pool(), wrong_clock(os.environ) or SystemClock(), story, health, RetryPolicy(), odd
+    )
+    log.info("tranship %s %s of %s, journal %s", __version__, role, file, config.journal)
+    bulletin = Path(f"{config.journal}.health")
+    try:
+        with served_if(telling.metrics, health, role, bus):
+            code = await supervise(
+                made.role(config, made.book(journal), around),
+                source,
+                notify=Notify.from_environment(os.environ, os.getpid()),
+                bulletin=bulletin,
+            )
+    finally:
+        bus.close()
+        written = await _closed(journal)
+    return code if written else max(code, Exit.UNFINISHED)
 
 
 def _read(file: Path, role: str, overrides: Overrides) -> Any:

@@ -212,14 +212,11 @@ class Reception:
 
     def _can_be_told(self, path: str) -> bool:
         """Whether a message can name path; if not, that is said, once."""
-        try:
-            path.encode()
-        except UnicodeEncodeError:
+        if reason := _why_untold(path):
             if path not in self._untold and len(self._untold) < 1000:
                 self._untold.add(path)
                 self._count("unusable names")
-                told = "its name is not UTF-8, so no message can name it; rename it"
-                self._around.story.tell(Step.REFUSED, path, self._chain, reason=told)
+                self._around.story.tell(Step.REFUSED, path, self._chain, reason=reason)
             return False
         return True
 
@@ -281,6 +278,15 @@ class Reception:
 
 def _next(batches: "Iterable[list[Sighting]]") -> list[Sighting] | None:
     return next(iter(batches), None)
+
+
+def _why_untold(path: str) -> str:
+    """Why no message can name path; "" if one can."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8, so no message can name it; rename it"
+    return "its name holds a line break, which no field of a pattern takes; rename it" if "\n" in path else ""
 
 
 def _version(sighting: Sighting) -> tuple[str, int, int]:

@@ -2,7 +2,7 @@
 
 from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
 from tranship.journal.client import Before, ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
-from tranship.journal.engine import Journal, JournalError
+from tranship.journal.engine import Journal, JournalError, held
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.orders import OrderBook, Ordered
@@ -46,4 +46,5 @@ __all__ = [
     "Told",
     "Transfer",
     "Verdict",
+    "held",
 ]

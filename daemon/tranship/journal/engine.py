@@ -8,12 +8,14 @@ tried again: nothing goes on as if it were written.
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -84,8 +86,8 @@ class Journal:
     def open(cls, path: Path, schema: Schema) -> "Journal":
         """Open or make the journal at path, and bring its tables to the present version.
 
-        Raises JournalError if it is in use by another process, is no journal of this kind, is newer than this
-        program, or can't be written.
+        Raises JournalError if it is no journal of this kind, is newer than this program, or can't be written.
+        Operators' orders are written by processes of their own; whose journal it is, `held` says.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         journal = cls(path)
@@ -219,6 +221,35 @@ def _settle(pairs: list[tuple[asyncio.Future[Any], Any]]) -> None:
             outcome.set_result(result)
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """The journal at path is this process's meanwhile, as long as it lives. Raises JournalError if it is another's.
+
+    What is locked is `<path>.lock`: a lock on SQLite's own file would be lost with the first connection that is closed.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o640)
+    except OSError as error:
+        raise JournalError(f"{path}.lock: {error.strerror}; can this user write there?") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise JournalError(
+            f"{path}: another process uses it; is this one started twice? Each process needs a `journal` of its own"
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            os.close(lock)
+            raise JournalError(f"{path}.lock: {error.strerror}") from error
+        # a file system without locks has to do without
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     fresh = not path.exists()
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
@@ -290,4 +321,4 @@ def _advice(error: sqlite3.Error) -> str:
         return "another process uses it: each process needs a `journal` of its own"
     if "not a database" in text or "malformed" in text:
         return "the file is damaged: move it away, and the state is found again by scan and replay"
-    return "can this user write there?"
+    return "can this user write there, and is there room on that disk?"
