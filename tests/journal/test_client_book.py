@@ -188,3 +188,12 @@ def test_what_was_dropped_meanwhile_stays_dropped(tmp_path: Path) -> None:
         assert [left.id for left in await waiting(book)] == [job.id]
 
     played(tmp_path, play)
+
+
+def test_what_is_taken_already_leaves_the_page_to_others(tmp_path: Path) -> None:
+    async def play(book: ClientBook) -> None:
+        jobs = [job.id for _, job, _ in await book.want([offer(identity=str(n)) for n in range(12)], [])]
+        found, _ = await book.waiting("c", NOW, horizon=300.0, limit=3, taken=frozenset(jobs[:8]))
+        assert [job.id for job in found] == jobs[8:11]
+
+    played(tmp_path, play)

@@ -121,7 +121,10 @@ class Handover:
 
     def standing(self, about: Matter) -> Standing:
         """How this delivery stands."""
-        return next((s for known, s in self._known.get(about.identity, ()) if known.means(about)), _UNHEARD)
+        for known, standing in self._known.get(about.identity, ()):
+            if known is about or known.means(about):
+                return standing
+        return _UNHEARD
 
     def happened(
         self, about: Matter, event: Event, until: float = 0.0, by: str = "", where: str = ""

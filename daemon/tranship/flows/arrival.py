@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tranship.core.handover import Matter, Standing
+from tranship.core.handover import Standing
 from tranship.core.leases import Ruling
 from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
@@ -21,13 +21,13 @@ from tranship.journal import ClientBook, Job, Source
 from tranship.lanes import Threads
 from tranship.packed import Broken, Hostile, UnpackError
 from tranship.steps.acknowledge import acknowledgement
-from tranship.steps.hear import announcement_of
+from tranship.steps.hear import Announcement, noted
 from tranship.steps.publish import local_message, uri_at
 from tranship.steps.request import Failure, Reply
 from tranship.steps.verify import Arrival as Arriving
 from tranship.steps.verify import verify
 from tranship.wire.contract import MAX_MESSAGE, Asker, Publisher
-from tranship.wire.messages import Message, decode_whole
+from tranship.wire.messages import Message
 from tranship_movers.place import Place
 
 VERIFYING = 4
@@ -54,8 +54,7 @@ class Asked:
     """
 
     job: Job
-    announcement: Message
-    about: Matter
+    announcement: Announcement
     place: Place
     offer: Source
     asker: Asker
@@ -171,7 +170,7 @@ class Arrival:
             whole = asked.whole or Whole(self._clock.monotonic(), done.outgoing)
             finished.stale.append(replace(asked, whole=whole))
             return False
-        standing = self._sharing.may_publish(asked.about)
+        standing = self._sharing.may_publish(asked.announcement.about)
         if standing is not None and not asked.job.resent:
             finished.left.append((asked, standing))
             return False
@@ -188,16 +187,16 @@ class Arrival:
             raise Hostile(f"{asked.place} is not on this host: what lies there can't be unpacked from here")
         return await self._unpacking(packed)
 
-    def _packed(self, announcement: Message, place: Place) -> list[str]:
+    def _packed(self, announcement: Announcement, place: Place) -> list[str]:
         """The paths at which packed files of announcement lie, or will."""
-        found = announcement_of(announcement) if self._unpacking is not None else None
-        covers = self._unpacking.covers if self._unpacking is not None else None
-        files = found.files if found is not None else ()
-        return [path_at(place, file, self._root) for file in files if covers is not None and covers(file.uid)]
+        if self._unpacking is None:
+            return []
+        covers = self._unpacking.covers
+        return [path_at(place, file, self._root) for file in announcement.files if covers(file.uid)]
 
     def _done(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Done:
         asked = arrived.asked
-        told = acknowledgement(asked.announcement, self._sharing.client)
+        told = acknowledgement(asked.announcement.message, self._sharing.client)
         judge = asked.offer.request_address if arrived.ruling is not None else ""
         if asked.whole is not None:
             return Done(asked.job, asked.whole.outgoing, asked.at, str(asked.place), (told,), judge)
@@ -208,7 +207,7 @@ class Arrival:
 
     def _outgoing(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Message:
         asked, told = arrived.asked, arrived.reply
-        place, message = asked.place, asked.announcement
+        place, message = asked.place, asked.announcement.message
         address = {"request_address": asked.offer.request_address}
         return local_message(
             message.subject,
@@ -216,7 +215,7 @@ class Arrival:
             {**message.data, **(told.data or {}), **address},
             place=place,
             local=is_here(place),
-            about=asked.about,
+            about=asked.announcement.about,
             client=self._sharing.client,
             replace=self._replacements,
             unpacked={_uri(path, self._root): names for path, names in unpacked.items()},
@@ -233,8 +232,8 @@ def _uri(path: str, root: str) -> str:
     return "/" + path.removeprefix(root).lstrip("/")
 
 
-def _offered(job: Job) -> tuple[Message, Place]:
-    return decode_whole(job.new.frame), Place.parse(job.new.destination)
+def _offered(job: Job) -> tuple[Announcement, Place]:
+    return noted(job.new.frame), Place.parse(job.new.destination)
 
 
 def _not_whole(asked: Asked, reason: str) -> Failed:
@@ -243,8 +242,7 @@ def _not_whole(asked: Asked, reason: str) -> Failed:
 
 def _not_unpacked(asked: Asked, error: UnpackError) -> Failed:
     """What was announced with its checksum is as its server has it: another copy would be no better."""
-    found = announcement_of(asked.announcement)
-    known = found is not None and all(file.checksum for file in found.files)
+    known = all(file.checksum for file in asked.announcement.files)
     final = isinstance(error, Hostile) or (isinstance(error, Broken) and known)
     failure = Failure.PERMANENT if final else Failure.TEMPORARY
     return Failed(asked.job, asked.offer, Reply(None, failure=failure, reason=str(error)))
@@ -283,13 +281,13 @@ def _size(asked: Asked, root: str) -> int:
 
 
 def _wrong(arrived: Arrived, root: str) -> str:
-    announcement = announcement_of(arrived.asked.announcement)
-    if announcement is None:
+    files = arrived.asked.announcement.files
+    if not files:
         return "the announcement names no file"
     place, untold = arrived.asked.place, root == "/"
     if untold and place.scheme != "file" and arrived.asked.offer.many:
         return ""  # its server has verified it at the destination itself; what lies here may be another file
-    arrivals = [Arriving(path_at(place, file, root), file) for file in announcement.files]
+    arrivals = [Arriving(path_at(place, file, root), file) for file in files]
     if untold and place.scheme in _OTHER_ROOTS:
         arrivals = [arrival for arrival in arrivals if os.path.lexists(arrival.path)]
     return verify(arrivals)

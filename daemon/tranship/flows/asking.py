@@ -30,7 +30,7 @@ from tranship.flows.sharing import Turns
 from tranship.journal import ClientBook, Job, Source
 from tranship.lanes import IDLE, Threads, Waiting
 from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
-from tranship.steps.hear import Announcement, about_of, announcement_of
+from tranship.steps.hear import Announcement, noted
 from tranship.steps.lease import read_ruling
 from tranship.steps.request import Failure, Reply, fault_of, read_reply, requests
 from tranship.wire.askers import Askers
@@ -41,6 +41,9 @@ from tranship_movers.place import Place
 
 LINED_UP = 1000
 """New deliveries that wait in memory per provider; more of them wait in the journal."""
+
+LOOKED_AT = 32
+"""Deliveries of the journal that are read at once: no more than there may be room for, roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +208,9 @@ class Asking:
         """Ask who may publish what was found whole before a crash: another client may have done it since."""
         now = self._around.clock.monotonic()
         for job, outgoing in await self._sharing.unpublished():
-            announcement = announcement_of(decode_whole(job.new.frame))
-            if announcement is not None:
-                self._whole[job.id] = Whole(now, outgoing)
-                self._taken.add(job.id)
-                self._provider(job.new.request_address).fresh.put([(job, announcement)])
+            self._whole[job.id] = Whole(now, outgoing)
+            self._taken.add(job.id)
+            self._provider(job.new.request_address).fresh.put([(job, noted(job.new.frame))])
 
     def look(self) -> None:
         """Something in the journal may be due."""
@@ -286,7 +287,7 @@ class Asking:
                 return
             for job, announcement in batch:
                 if self._pausing.first_open(job, [job.own_offer]):
-                    await self._ask(job, announcement.message, job.own_offer)
+                    await self._ask(job, announcement, job.own_offer)
                 else:  # another server may reach its place, or else it waits: as the journal has it
                     self._done_with([job.id])
                     self._due.set()
@@ -296,16 +297,16 @@ class Asking:
         while True:
             self._due.clear()
             began, now = self._around.clock.monotonic(), self._around.clock.steady()
-            busy = [address for address, provider in self._providers.items() if self._is_full(provider)]
-            jobs, following = await self._book.waiting(
+            busy = [address for address, provider in self._providers.items() if self._is_busy(provider)]
+            due, following = await self._book.waiting(
                 self._chain,
                 now,
                 horizon=self._terms.horizon,
-                limit=self._terms.in_flight + len(self._taken),
+                limit=self._terms.in_flight,
                 busy=busy,
+                taken=frozenset(self._taken),
             )
             took = self._around.clock.monotonic() - began
-            due = [job for job in jobs if job.id not in self._taken]
             self._left_over = bool(due or busy)
             if not await self._ask_due(due):
                 with contextlib.suppress(TimeoutError):
@@ -318,10 +319,19 @@ class Asking:
     async def _ask_due(self, due: Sequence[Job]) -> int:
         """Ask for those of due whose provider has room, and put by what waits for a place; how many these are."""
         count = 0
+        for first in range(0, len(due), LOOKED_AT):
+            page = due[first : first + LOOKED_AT]
+            room = [job for job in page if not self._is_full(self._provider(job.new.request_address))]
+            count += await self._ask_some(room)
+        return count
+
+    async def _ask_some(self, due: Sequence[Job]) -> int:
+        count = 0
         parked: list[tuple[Job, Source]] = []
-        judges = {job.id: self._judge(job) for job in due}
+        announced = {job.id: noted(job.new.frame) for job in due}
+        judges = {job.id: self._judge(job, announced[job.id]) for job in due}
         needed = [job.id for job in due if job.again or self._pausing or judges[job.id]]
-        sources = await self._book.sources(needed)
+        sources = await self._book.sources(needed) if needed else {}
         for job in due:
             offers = [job.own_offer, *sources.get(job.id, [])]
             judge = [n for n, offer in enumerate(offers) if offer.request_address == judges[job.id]]
@@ -334,7 +344,8 @@ class Asking:
             elif self._has_room(self._provider(offer.request_address), job):
                 self._taken.add(job.id)
                 count += 1
-                await self._ask(job, decode_whole(offer.frame), offer)
+                own = offer.frame == job.new.frame
+                await self._ask(job, announced[job.id] if own else noted(offer.frame), offer)
         await self._pausing.park(parked)
         for job, _ in parked:
             self._receiver.put_off(job, f"{job.new.destination} is paused")
@@ -343,16 +354,15 @@ class Asking:
     async def _probe(self, job: Job, offer: Source) -> None:
         if not self._draining and job.id not in self._taken:
             self._taken.add(job.id)
-            await self._ask(job, decode_whole(offer.frame), offer)
+            await self._ask(job, noted(offer.frame), offer)
 
-    def _judge(self, job: Job) -> str:
+    def _judge(self, job: Job, announcement: Announcement) -> str:
         """The server, another than its own, that another client has asked for job; "" if there is none."""
-        where = self._sharing.where(about_of(decode_whole(job.new.frame)))
+        where = self._sharing.where(announcement.about)
         return where if where != job.new.request_address else ""
 
-    async def _ask(self, job: Job, announcement: Message, offer: Source) -> None:
-        about = about_of(announcement)
-        if not job.resent and not await self._sharing.may_ask(job, about):
+    async def _ask(self, job: Job, announcement: Announcement, offer: Source) -> None:
+        if not job.resent and not await self._sharing.may_ask(job, announcement.about):
             self._done_with([job.id])
             return
         place = _place(job.new.destination)
@@ -375,10 +385,10 @@ class Asking:
         login = _quoted(terms.login) if offer.many else terms.login  # old peers don't unquote
         again = {"again": True} if job.id in self._mistrusted else {}
         facts = {"id": ticket, "progress": True, **self._sharing.facts, **again}
-        request = requests(announcement, job.new.destination, login, facts, extra)
+        request = requests(announcement.message, job.new.destination, login, facts, extra)
         at, since = self._around.clock.now(), self._around.clock.monotonic()
         whole = self._whole.get(job.id)
-        self._asked[ticket] = Asked(job, announcement, about, place, offer, asker, at, since, whole)
+        self._asked[ticket] = Asked(job, announcement, place, offer, asker, at, since, whole)
         provider = self._provider(offer.request_address)
         provider.under_way += 1
         provider.again += job.again
@@ -403,6 +413,10 @@ class Asking:
 
     def _is_full(self, provider: _Provider) -> bool:
         return provider.under_way >= self._terms.in_flight
+
+    def _is_busy(self, provider: _Provider) -> bool:
+        """Whether its window is nearly full: what is owed is looked for when some room is worth it."""
+        return self._terms.in_flight - provider.under_way < max(1, self._terms.in_flight // 4)
 
     def _has_room(self, provider: _Provider, job: Job) -> bool:
         """Whether job can be asked for now. Retries leave a quarter of the window free, and go after new ones."""
@@ -445,7 +459,7 @@ class Asking:
                 failed.append(Failed(asked.job, asked.offer, told))
             elif (ruling := self._ruling(asked, told)) is not None and ruling.right is not Right.YOURS:
                 await self._pausing.arrived([(asked.job, asked.offer)])
-                await self._sharing.ruled_out(asked.job, asked.about, ruling)
+                await self._sharing.ruled_out(asked.job, asked.announcement.about, ruling)
                 self._done_with([asked.job.id])
                 self._due.set()
             elif self._receiver.takes_long(asked.job):
@@ -510,7 +524,7 @@ class Asking:
                 if offer.request_address != asked.offer.request_address:
                     self.acknowledge(offer, asked.job.new.destination)
                     if offer.many:
-                        self._sharing.published(job, offer.request_address, decode_whole(offer.frame))
+                        self._sharing.published(job, offer.request_address, noted(offer.frame))
 
     async def _ask_still(self, asked: Asked, whole: Whole, told: Reply) -> None:
         """Who may publish what is whole was not answered: ask again for a while, then publish it all the same."""
@@ -522,7 +536,7 @@ class Asking:
             await asyncio.sleep(1.0)
             await self._ask(asked.job, asked.announcement, asked.offer)
         else:
-            await self._finish([Arrived(asked, Reply({}, asked.announcement.type))])
+            await self._finish([Arrived(asked, Reply({}, asked.announcement.message.type))])
 
     async def _fail(self, failed: Sequence[Failed]) -> None:
         own = await self._pausing.failed(failed)

@@ -255,8 +255,8 @@ class Bringing:
 
     def _wrong(self, arrived: Arrived) -> str:
         """Why what has arrived is not what was announced; "" if it is. Blocking."""
-        announcement = announcement_of(arrived.asked.announcement)
-        if announcement is None:
+        announcement = arrived.asked.announcement
+        if not announcement.files:
             return "the announcement names no file"
         copies = self._copies(announcement, arrived.asked.place)
         return verify([Arriving(copies[path_of(file.path)], file) for file in announcement.files])

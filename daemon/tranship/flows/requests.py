@@ -18,7 +18,7 @@ from tranship.flows.around import Surroundings
 from tranship.journal import Deletion, ServerBook, Transfer
 from tranship.lanes import Lanes, Threads, Waiting
 from tranship.steps.acknowledge import acknowledged
-from tranship.steps.lease import claimant_of, published_versions, ruled
+from tranship.steps.lease import claimant_of, published_versions, told_ruling
 from tranship.steps.replay import Replay
 from tranship.steps.request import (
     Failure,
@@ -230,6 +230,8 @@ class Requests:
         for refusal in refusals:
             self._refuse(refusal)
         orders = [order for order in orders if not self._put_off(order)]
+        for order in orders:
+            order.claimant = claimant_of(order.question.message)
         again = [
             (self._chain, move.version.path, move.clean)
             for order in orders
@@ -253,8 +255,7 @@ class Requests:
 
     async def _meet(self, orders: Sequence[Order]) -> None:
         """Write down whose spares they come from: after a restart those may not ask before their spares tell."""
-        claimants = (claimant_of(order.question.message) for order in orders)
-        if unknown := self._leases.meet(client for each in claimants for client in each.spare_of):
+        if unknown := self._leases.meet(client for order in orders for client in order.claimant.spare_of):
             await self._book.rivals.meet(self._chain, unknown)
 
     def _put_off(self, order: Order) -> bool:
@@ -352,11 +353,11 @@ class Requests:
 
     def _grant_lease(self, order: Order) -> None:
         """Answer a request that is fulfilled, and say who may publish it."""
-        claimant, answer = claimant_of(order.question.message), granted(order)
-        versions = [replace(move.version, checksum="") for move in order.moves]
+        versions = [Version(v.path, v.size, v.mtime_ns) for v in (move.version for move in order.moves)]
         now = self._around.clock.monotonic()
-        ruling = self._leases.rule(versions, claimant, order.tellers, now, moved=order.moved)
-        self._answerer.answer(order.question, ruled(answer, ruling) if claimant.client else answer)
+        ruling = self._leases.rule(versions, order.claimant, order.tellers, now, moved=order.moved)
+        about = told_ruling(ruling) if order.claimant.client else {}
+        self._answerer.answer(order.question, granted(order, about))
 
     async def _published(self, questions: list[Question]) -> None:
         """Write down what clients have published, so that no other client does."""

@@ -22,7 +22,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import HANDED_OVER
 from tranship.journal import ClientBook, Job
 from tranship.lanes import Waiting
-from tranship.steps.hear import Said, announcement_of, likeness
+from tranship.steps.hear import Announcement, Said, likeness, noted
 from tranship.steps.lease import AT_ONCE, claim, published_request
 from tranship.wire.messages import Message, decode_whole
 
@@ -66,7 +66,7 @@ class Turns(Protocol):
     async def leave(self, job: Job, standing: Standing) -> None:
         """Write down that job is another client's, for now or for good."""
 
-    def published(self, job: int, address: str, announcement: Message) -> None:
+    def published(self, job: int, address: str, announcement: Announcement) -> None:
         """Have the server at address, which announced it, know that this was published."""
 
 
@@ -96,7 +96,7 @@ class Alone:
     async def leave(self, job: Job, standing: Standing) -> None:
         """Never happens."""
 
-    def published(self, job: int, address: str, announcement: Message) -> None:
+    def published(self, job: int, address: str, announcement: Announcement) -> None:
         """There is nothing to tell."""
 
 
@@ -115,7 +115,7 @@ class Sharing:
         self._handover = Handover()
         self._claimant = Claimant(uuid.uuid4().hex[:12], frozenset(), self._half)
         self._alike: OrderedDict[str, Matter] = OrderedDict()
-        self._told: Waiting[tuple[int, str, Message]] = Waiting()
+        self._told: Waiting[tuple[int, str, Announcement]] = Waiting()
 
     async def begin(self) -> None:
         """Learn from the journal who this client is, and whom it has heard."""
@@ -126,7 +126,7 @@ class Sharing:
         """Tell servers what was published, as soon as its messages have left for certain; first what is left over."""
         async with asyncio.TaskGroup() as tasks:
             untold = await self._book.untold(self._chain)
-            batch = [(job, address, decode_whole(frame)) for job, address, frame in untold]
+            batch = [(job, address, noted(frame)) for job, address, frame in untold]
             while True:
                 for address, told in _by_server(batch).items():
                     for start in range(0, len(told), AT_ONCE):
@@ -234,7 +234,7 @@ class Sharing:
 
     # what this client has published
 
-    def published(self, job: int, address: str, announcement: Message) -> None:
+    def published(self, job: int, address: str, announcement: Announcement) -> None:
         """Have the server at address, which announced it, know that this was published."""
         self._told.put([(job, address, announcement)])
 
@@ -300,13 +300,11 @@ class Sharing:
 
 
 def _by_server(
-    batch: Iterable[tuple[int, str, Message]],
+    batch: Iterable[tuple[int, str, Announcement]],
 ) -> Mapping[tuple[str, str], list[tuple[int, Wanted]]]:
     """What is to be told, by request address and topic."""
     found: dict[tuple[str, str], list[tuple[int, Wanted]]] = {}
-    for job, address, message in batch:
-        announcement = announcement_of(message)
-        if announcement is not None:
-            files = [(job, file) for file in announcement.files]
-            found.setdefault((address, message.subject), []).extend(files)
+    for job, address, announcement in batch:
+        files = [(job, file) for file in announcement.files]
+        found.setdefault((address, announcement.message.subject), []).extend(files)
     return found

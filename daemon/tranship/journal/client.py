@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -250,26 +250,35 @@ class ClientBook:
         return await self._do(act)
 
     async def waiting(
-        self, chain: str, now: float, *, horizon: float, limit: int, busy: Sequence[str] = ()
+        self,
+        chain: str,
+        now: float,
+        *,
+        horizon: float,
+        limit: int,
+        busy: Collection[str] = (),
+        taken: Collection[int] = (),
     ) -> tuple[list[Job], float | None]:
         """Deliveries that are owed and due, new ones before retries; and when the next one will be due.
 
-        Not those of the request addresses that are busy, nor what waits for a paused place. Nothing is ever put
-        off by more than horizon (seconds): what is due later still was put off by another clock, and is due.
+        Not those that are taken, nor of the request addresses that are busy, nor what waits for a paused place.
+        Nothing is ever put off by more than horizon (seconds): what is due later still was put off by another clock,
+        and is due.
         """
 
         def act(db: sqlite3.Connection) -> tuple[list[Job], float | None]:
-            jobs: list[Job] = []
+            due: list[tuple[int, float, int]] = []
             following: list[float] = []
             for address in _addresses(db, chain):
                 for again in (0, 1):
                     key = (chain, address, again)
                     if address not in busy:
-                        jobs += _due(db, key, now, now + horizon, limit)
+                        found = _due(db, key, now, now + horizon, limit + len(taken))
+                        due += [(again, *row) for row in found if row[1] not in taken][:limit]
                     [(later,)] = db.execute(f"SELECT min(due) {_OPEN} AND due>?", (*key, now))
                     following += [] if later is None else [later]
-            jobs.sort(key=lambda job: (job.again, job.new.due, job.id))
-            return jobs[:limit], min(following, default=None)
+            due.sort()
+            return _jobs(db, [job for *_, job in due[:limit]]), min(following, default=None)
 
         return await self._do(act)
 
@@ -522,15 +531,21 @@ def _addresses(db: sqlite3.Connection, chain: str) -> Iterator[str]:
 
 def _due(
     db: sqlite3.Connection, key: tuple[str, str, int], now: float, horizon: float, limit: int
-) -> list[Job]:
-    rows = [
+) -> list[tuple[float, int]]:
+    """When these are due, and their ids: the index says it, so that passing over many costs little."""
+    return [
         row
         for due, time in (("due<=?", now), ("due>?", horizon))
         for row in db.execute(
-            f"SELECT {_JOB} {_OPEN} AND {due} ORDER BY due, id LIMIT ?", (*key, time, limit)
+            f"SELECT due, id {_OPEN} AND {due} ORDER BY due, id LIMIT ?", (*key, time, limit)
         )
     ]
-    return [_job(row) for row in rows]
+
+
+def _jobs(db: sqlite3.Connection, ids: Sequence[int]) -> list[Job]:
+    """The jobs of these ids, in that order."""
+    query = f"SELECT {_JOB} FROM jobs WHERE id=?"
+    return [_job(row) for each in ids for row in db.execute(query, (each,))]
 
 
 def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | None]:

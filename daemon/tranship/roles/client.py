@@ -15,7 +15,6 @@ from dataclasses import replace
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.retry import policy_of
 from tranship.core.clock import text_of
-from tranship.core.handover import Matter
 from tranship.core.identity import identity
 from tranship.core.journey import Step
 from tranship.core.values import Wanted
@@ -129,15 +128,13 @@ class _Chain:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
         message = announcement.message
         destination, reason = destination_of(message, self.options.destination)
-        same = announcement.identity
-        alone = len(announcement.files) == 1 and not announcement.resent
-        about = Matter(same, announcement.server, announcement.files[0].path)
+        about, alone = announcement.about, len(announcement.files) == 1 and not announcement.resent
         standing = self._sharing.announced(about, steady + self.options.processing_delay.total_seconds())
         new = NewJob(
             self.name,
-            same,
+            about.identity,
             ", ".join(file.uid for file in announcement.files[:3]),
-            announcement.files[0].path,
+            about.path,
             sum(max(0, file.size) for file in announcement.files),
             destination,
             announcement.server,

@@ -141,8 +141,8 @@ class _Chain:
         heard = [
             Heard(
                 self._name,
-                each.identity,
-                each.files[0].path,
+                each.about.identity,
+                each.about.path,
                 Source(each.request_address, each.many, each.message.encode()),
                 due,
             )

@@ -15,7 +15,7 @@ from tranship.core.handover import Event, Matter
 from tranship.core.identity import apart, identity
 from tranship.core.values import Wanted
 from tranship.wire.contract import BusError, Heard, host_and_port
-from tranship.wire.messages import Message, files
+from tranship.wire.messages import Message, decode_whole, files
 
 _FILE_TYPES = ("file", "dataset", "collection")
 
@@ -24,21 +24,21 @@ _FILE_TYPES = ("file", "dataset", "collection")
 class Announcement:
     """Something that can be requested.
 
-    server: stable id ("" for a peer of the old kind), seq: its number (0 likewise), request_address: host:port.
-    resent: the mark of one that is told once more, on purpose ("": it is not).
+    about: which delivery that is (what is resent is another one). seq: its number at its server (0: one of the old
+    kind), request_address: host:port. resent: the mark of one that is told once more, on purpose ("": it is not).
     """
 
     message: Message
     files: tuple[Wanted, ...]
-    server: str
+    about: Matter
     seq: int
     request_address: str
     resent: str = ""
 
     @property
-    def identity(self) -> str:
-        """What identifies the delivery that it offers: what is resent is another one."""
-        return _identity(self.files, self.resent)
+    def server(self) -> str:
+        """The stable id of its server ("" for a peer of the old kind)."""
+        return self.about.server
 
     @property
     def many(self) -> bool:
@@ -116,7 +116,14 @@ def announcement_of(message: Message) -> Announcement | None:
     resent = _mark(ours)
     if not wanted or any(not _is_name(file.uid) for file in wanted) or not _is_text(server + resent, wanted):
         return None
-    return Announcement(message, wanted, server, seq, address, resent)
+    about = Matter(_identity(wanted, resent), server, wanted[0].path)
+    return Announcement(message, wanted, about, seq, address, resent)
+
+
+def noted(frame: bytes) -> Announcement:
+    """The announcement that was written down as frame; it has no files if by today's rules it is none."""
+    message = decode_whole(frame)
+    return announcement_of(message) or Announcement(message, (), Matter(""), 0, "")
 
 
 def about_of(message: Message) -> Matter:
@@ -233,4 +240,7 @@ def _is_address(address: str) -> bool:
 
 def _is_name(uid: str) -> bool:
     """Whether uid is one file name: it becomes part of a path here."""
-    return bool(uid) and uid not in (".", "..") and not any(letter in uid for letter in "/\0\n\r")
+    return uid not in ("", ".", "..") and _NOT_IN_NAMES.isdisjoint(uid)
+
+
+_NOT_IN_NAMES = frozenset("/\0\n\r")

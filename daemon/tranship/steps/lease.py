@@ -79,16 +79,14 @@ def claimant_of(message: Message) -> Claimant:
     )
 
 
-def ruled(reply: Message, ruling: Ruling) -> Message:
-    """The reply to a request, with the ruling."""
-    facts = reply.fields.get("tranship")
+def told_ruling(ruling: Ruling) -> dict[str, Any]:
+    """What the reply to a request says of the ruling."""
     told: dict[str, Any] = {"right": str(ruling.right)}
     if ruling.right is Right.ANOTHER:
         told |= {"client": ruling.client, "seconds": round(ruling.seconds, 3)}
     elif ruling.right is Right.TOLD:
         told |= {"client": ruling.client, "at": ruling.at}
-    data = {**reply.data, "tranship": {**(facts if isinstance(facts, dict) else {"v": 1}), "ruling": told}}
-    return compose(reply.subject, reply.type, data)
+    return {"ruling": told}
 
 
 def published_versions(message: Message) -> Sequence[Version]:

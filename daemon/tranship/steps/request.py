@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tranship.core.allow import Allowed
-from tranship.core.leases import Teller
+from tranship.core.leases import Claimant, Teller
 from tranship.core.places import About
 from tranship.core.values import Version, Wanted
 from tranship.journal import ServerBook, Told
@@ -150,12 +150,14 @@ class Move:
 class Order:
     """A request that is granted: everything that it wants moved. `again`: even what was delivered before.
 
-    tellers: who has published what it wants, as of when it was granted; moved: whether some of it had been moved.
+    claimant: who asks. tellers: who has published what it wants, as of when it was granted; moved: whether some of it
+    had been moved.
     """
 
     question: Question
     moves: list[Move]
     again: bool = False
+    claimant: Claimant = field(default_factory=Claimant)
     tellers: Sequence[Teller] = ()
     moved: bool = False
     faults: list[Fault] = field(default_factory=list)
@@ -220,10 +222,13 @@ class Grant:
         return moves
 
 
-def granted(order: Order) -> Message:
-    """The reply to a request that was fulfilled."""
+def granted(order: Order, about: Mapping[str, Any]) -> Message:
+    """The reply to a request that was fulfilled. about: what is said, for peers of ours, of who may publish it."""
     message = order.question.message
     data = {**message.data, "destination": clean_url(str(message.data["destination"]))}
+    if about:
+        facts = data.get("tranship")
+        data["tranship"] = {**(facts if isinstance(facts, dict) else {"v": 1}), **about}
     kind = next((kind for key, kind in _KINDS.items() if key in data), message.type)
     return compose(message.subject, kind, data)
 
