@@ -273,9 +273,8 @@ def _sizes(arrived: Sequence[Arrived], root: str) -> dict[int, int]:
 
 
 def _size(asked: Asked, root: str) -> int:
-    found = announcement_of(asked.announcement)
     try:
-        return sum(os.path.getsize(path_at(asked.place, file, root)) for file in found.files) if found else 0
+        return sum(os.path.getsize(path_at(asked.place, f, root)) for f in asked.announcement.files)
     except OSError:
         return 0
 
