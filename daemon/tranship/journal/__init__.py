@@ -1,8 +1,9 @@
 """What we owe and what we did, on disk: one SQLite file per process, which survives `kill -9` at any moment."""
 
 from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
-from tranship.journal.client import Before, ClientBook, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
+from tranship.journal.client import ClientBook
 from tranship.journal.engine import Journal, JournalError, held
+from tranship.journal.jobs import Before, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.orders import OrderBook, Ordered

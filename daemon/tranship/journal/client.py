@@ -2,17 +2,29 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterator, Sequence
 
 from tranship.core.handover import Matter
-from tranship.core.identity import apart
 from tranship.core.retry import RetryPolicy
 from tranship.journal.engine import Journal, Schema, many
+from tranship.journal.jobs import (
+    JOB,
+    Before,
+    Cursor,
+    Delivered,
+    Job,
+    NewJob,
+    Retry,
+    Source,
+    Verdict,
+    job_of,
+    jobs_of,
+    sources_of,
+)
 from tranship.journal.orders import ORDERS, OrderBook
 from tranship.journal.past import PastJobs
 from tranship.journal.places import PLACES, PlaceBook
+from tranship.journal.rules import jobs_about, may_be_asked, state_after, strike_off, wanted
 
 SCHEMA = Schema(
     "client",
@@ -65,128 +77,8 @@ CREATE TABLE untold (
 )
 
 
-MEANWHILE = 600.0
-"""Seconds within which servers of both kinds announce the same file."""
-
 LOOKED_BACK = 10_000
 """So many deliveries of servers of the old kind tell where such servers are."""
-
-
-class Verdict(StrEnum):
-    """What an announcement turned out to be."""
-
-    NEW = "new"
-    SOURCE = "another source"
-    KNOWN = "heard before"
-    DONE = "delivered before"
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A delivery that an announcement (frame) offers; times in seconds since the epoch.
-
-    Without a destination (""), as the announcement leads to none, it is dead from its beginning.
-    """
-
-    chain: str
-    identity: str
-    uid: str
-    path: str
-    size: int
-    destination: str
-    server: str
-    topic: str
-    request_address: str
-    many: bool
-    frame: bytes
-    announced: float
-    wanted: float
-    due: float
-    seq: int = 0
-    """The number of the announcement; 0: its server does not number."""
-    names: str = ""
-    """The identity by which a server of the old kind would offer the same; "" if it would not (several files)."""
-    mtime: float = 0.0
-    """When the file was last written (seconds since the epoch); 0: its server does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A delivery that is owed; attempts that have failed so far; again: it had its turn, and comes after new ones.
-
-    resent: an operator wants it once more, whoever has published it before.
-    """
-
-    id: int
-    new: NewJob
-    attempts: int = 0
-    again: bool = False
-    resent: bool = False
-
-    @property
-    def own_offer(self) -> "Source":
-        """The offer that it was first heard from."""
-        return Source(self.new.request_address, self.new.many, self.new.frame)
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """Everything of (server, topic) up to seq has been recorded; replays are asked for at request_address."""
-
-    chain: str
-    server: str
-    topic: str
-    seq: int
-    request_address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A delivery that is verified; outgoing is the message that is to be published.
-
-    judge: the request address of the server that is then to be told; "": none is. size: bytes that have come, if
-    the offer does not say it (0: it does, or nobody knows).
-    """
-
-    job: int
-    outgoing: bytes
-    requested: float
-    delivered: float
-    judge: str = ""
-    size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """An attempt that failed, and what follows.
-
-    state "wanted": again, when due (seconds since the epoch); "dead": given up; "superseded": a newer version comes.
-    offer: whose answer that is; what it will never deliver, another may. None: it is final, whoever offers it.
-    """
-
-    job: int
-    reason: str
-    state: str
-    due: float = 0.0
-    offer: "Source | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A server that offers a delivery, and its announcement."""
-
-    request_address: str
-    many: bool
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """An earlier delivery: when (seconds since the epoch), where to, and what else there is to say."""
-
-    at: float
-    destination: str
-    reason: str
 
 
 class ClientBook:
@@ -231,7 +123,7 @@ class ClientBook:
         """
 
         def act(db: sqlite3.Connection) -> list[tuple[Verdict, Job, Before | None]]:
-            verdicts = [_want(db, new) for new in offered]
+            verdicts = [wanted(db, new) for new in offered]
             note_cursors(db, cursors)
             return verdicts
 
@@ -278,7 +170,7 @@ class ClientBook:
                     [(later,)] = db.execute(f"SELECT min(due) {_OPEN} AND due>?", (*key, now))
                     following += [] if later is None else [later]
             due.sort()
-            return _jobs(db, [job for *_, job in due[:limit]]), min(following, default=None)
+            return jobs_of(db, [job for *_, job in due[:limit]]), min(following, default=None)
 
         return await self._do(act)
 
@@ -310,9 +202,9 @@ class ClientBook:
 
         def act(db: sqlite3.Connection) -> list[tuple[Job, bytes]]:
             rows = db.execute(
-                f"SELECT outgoing, {_JOB} FROM jobs WHERE chain=? AND state='delivered' ORDER BY id", (chain,)
+                f"SELECT outgoing, {JOB} FROM jobs WHERE chain=? AND state='delivered' ORDER BY id", (chain,)
             )
-            return [(_job(row[1:]), row[0]) for row in rows]
+            return [(job_of(row[1:]), row[0]) for row in rows]
 
         return await self._do(act)
 
@@ -359,7 +251,7 @@ class ClientBook:
 
         def act(db: sqlite3.Connection) -> None:
             for retry in retries:
-                state = retry.state if retry.offer is None else _after(db, retry, retry.offer)
+                state = retry.state if retry.offer is None else state_after(db, retry, retry.offer)
                 db.execute(
                     "UPDATE jobs SET state=?, reason=?, due=?, attempts=attempts+1, again=1, parked=''"
                     " WHERE id=? AND state NOT IN ('delivered', 'done', 'dropped')",
@@ -427,7 +319,7 @@ class ClientBook:
 
         def act(db: sqlite3.Connection) -> None:
             for about, until in held:
-                for job in _jobs_about(db, chain, about):
+                for job in jobs_about(db, chain, about):
                     db.execute("UPDATE jobs SET due=? WHERE id=? AND state='wanted'", (until, job))
 
         await self._do(act)
@@ -438,8 +330,8 @@ class ClientBook:
         def act(db: sqlite3.Connection) -> list[str]:
             paths = []
             for about in told:
-                for job in _jobs_about(db, chain, about):
-                    paths += _strike_off(db, job, now)
+                for job in jobs_about(db, chain, about):
+                    paths += strike_off(db, job, now)
             return paths
 
         return await self._do(act)
@@ -451,14 +343,14 @@ class ClientBook:
 
     async def struck_off(self, job: int, now: float) -> None:
         """Another client has published this delivery."""
-        await self._do(lambda db: _strike_off(db, job, now))
+        await self._do(lambda db: strike_off(db, job, now))
 
     async def job(self, number: int) -> Job | None:
         """The delivery of this id, as far as it is still owed."""
 
         def act(db: sqlite3.Connection) -> Job | None:
-            row = db.execute(f"SELECT {_JOB} FROM jobs WHERE id=? AND state='wanted'", (number,)).fetchone()
-            return None if row is None else _job(row)
+            row = db.execute(f"SELECT {JOB} FROM jobs WHERE id=? AND state='wanted'", (number,)).fetchone()
+            return None if row is None else job_of(row)
 
         return await self._do(act)
 
@@ -473,7 +365,7 @@ class ClientBook:
 
     async def sources(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
         """The other servers that may be asked for each of jobs, as far as there are any."""
-        return await self._do(lambda db: {job: found for job in jobs if (found := _sources(db, job))})
+        return await self._do(lambda db: {job: found for job in jobs if (found := may_be_asked(db, job))})
 
     async def offerers(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
         """All servers that have offered each of jobs, those that then refused it included."""
@@ -481,18 +373,7 @@ class ClientBook:
             "SELECT request_address, many, frame FROM jobs WHERE id=:job"
             " UNION ALL SELECT request_address, many, frame FROM sources WHERE job=:job"
         )
-        return await self._do(lambda db: {job: _as_sources(db.execute(query, {"job": job})) for job in jobs})
-
-
-def _is_forgotten(db: sqlite3.Connection, new: NewJob) -> bool:
-    """Whether new was recorded and forgotten: up to a cursor everything was recorded."""
-    row = db.execute("SELECT value FROM facts WHERE key='forgotten'").fetchone()
-    if row is None or not new.seq or new.announced >= float(row[0]):
-        return False
-    cursor = db.execute(
-        "SELECT seq FROM cursors WHERE chain=? AND server=? AND topic=?", (new.chain, new.server, new.topic)
-    ).fetchone()
-    return cursor is not None and int(cursor[0]) >= new.seq
+        return await self._do(lambda db: {job: sources_of(db.execute(query, {"job": job})) for job in jobs})
 
 
 def note_cursors(db: sqlite3.Connection, cursors: Sequence[Cursor]) -> None:
@@ -502,22 +383,6 @@ def note_cursors(db: sqlite3.Connection, cursors: Sequence[Cursor]) -> None:
         " DO UPDATE SET seq=excluded.seq, request_address=excluded.request_address",
         [(c.chain, c.server, c.topic, c.seq, c.request_address) for c in cursors],
     )
-
-
-_FIELDS = (
-    "chain, identity, uid, path, size, destination, server, topic,"
-    " request_address, many, frame, announced, wanted, due"
-)
-_JOB = f"id, attempts, again, resent, {_FIELDS}"
-_EARLIER = "server, path, id, state, request_address, delivered, published, destination, reason"
-_Earlier = tuple[str, str, int, str, str, float, float, str, str]
-_OPEN = "FROM jobs WHERE chain=? AND request_address=? AND again=? AND state='wanted' AND parked=''"
-
-
-def _job(row: Sequence[object]) -> Job:
-    fields = list(row[4:])
-    fields[9] = bool(fields[9])
-    return Job(row[0], NewJob(*fields), row[1], bool(row[2]), bool(row[3]))  # type: ignore[arg-type]  # typed by the schema
 
 
 def _addresses(db: sqlite3.Connection, chain: str) -> Iterator[str]:
@@ -542,141 +407,5 @@ def _due(
     ]
 
 
-def _jobs(db: sqlite3.Connection, ids: Sequence[int]) -> list[Job]:
-    """The jobs of these ids, in that order."""
-    query = f"SELECT {_JOB} FROM jobs WHERE id=?"
-    return [_job(row) for each in ids for row in db.execute(query, (each,))]
-
-
-def _want(db: sqlite3.Connection, new: NewJob) -> tuple[Verdict, Job, Before | None]:
-    key = new.identity
-    row = _earlier(db, new.chain, key)
-    if row is not None and row[0] == new.server and new.server and row[1] != new.path:
-        key = apart(key, new.path)  # the same name and bytes in another directory: a file of its own
-        row = _earlier(db, new.chain, key)
-    if row is None and _is_forgotten(db, new):
-        return Verdict.KNOWN, Job(0, new), None
-    by_name = row is None and new.names != ""
-    if by_name:
-        row = _of_other_kind(db, new)
-    if row is None:
-        number = db.execute(
-            f"INSERT INTO jobs (state, {_FIELDS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                "wanted" if new.destination else "dead",
-                *(new.chain, key, new.uid, new.path, new.size, new.destination, new.server, new.topic),
-                *(new.request_address, new.many, new.frame, new.announced, new.wanted, new.due),
-            ),
-        ).lastrowid
-        return Verdict.NEW, Job(number or 0, new), None
-    _, _, number, state, address, delivered, published, destination, reason = row
-    job = Job(number, new)
-    if state in ("delivered", "done"):
-        told = "told by its name alone" if by_name else reason
-        return Verdict.DONE, job, Before(published or delivered, destination, told)
-    own = address == new.request_address
-    if own:  # announced anew, perhaps, as it is now: that is what is to be asked for
-        known = db.execute("UPDATE jobs SET frame=? WHERE id=? AND frame<>?", (new.frame, number, new.frame))
-        if not known.rowcount:
-            return Verdict.KNOWN, job, None
-    else:
-        db.execute(
-            "INSERT OR REPLACE INTO sources VALUES (?,?,?,?,0)",
-            (number, new.request_address, new.many, new.frame),
-        )
-    if new.destination and (state == "dead" or (own and state == "superseded")):  # a new chance
-        db.execute(
-            "UPDATE jobs SET state='wanted', destination=?, wanted=?, due=?, attempts=0, again=0 WHERE id=?",
-            (new.destination, new.wanted, new.due, number),
-        )
-        return Verdict.NEW, job, None
-    return Verdict.KNOWN if own else Verdict.SOURCE, job, None
-
-
-def _of_other_kind(db: sqlite3.Connection, new: NewJob) -> _Earlier | None:
-    """The delivery of the same file that a server of the other kind has offered: of the old kind, names alone count.
-
-    What a server that numbers tells of a name may be new content; it is what an old one offered if that was just now,
-    no other version was told since, what came has the same size (as far as that is known), and the very same path was
-    not written to after it was offered.
-    """
-    if not new.server:
-        query = f"SELECT {_EARLIER} FROM jobs WHERE chain=? AND uid=? ORDER BY id DESC LIMIT 1"
-        row: _Earlier | None = db.execute(query, (new.chain, new.uid)).fetchone()
-        return row
-    row = _earlier(db, new.chain, new.names)
-    if row is None or row[0]:
-        return None
-    taken_over = db.execute(
-        "UPDATE jobs SET identity=? WHERE id=? AND abs(announced-?)<=? AND size IN (0, ?)"
-        " AND NOT (path=? AND announced<?)",
-        (new.identity, row[2], new.announced, MEANWHILE, new.size, new.path, new.mtime),
-    )
-    return row if taken_over.rowcount else None
-
-
+_OPEN = "FROM jobs WHERE chain=? AND request_address=? AND again=? AND state='wanted' AND parked=''"
 _TO_TELL = "INSERT OR IGNORE INTO untold VALUES (?,?)"
-
-
-def _jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:
-    """The delivery that another client speaks of, if it was announced here too."""
-    row = _earlier(db, chain, about.identity)
-    if row is not None and about.server and about.path and row[0] == about.server and row[1] != about.path:
-        row = _earlier(db, chain, apart(about.identity, about.path))
-    return [] if row is None else [row[2]]
-
-
-def _strike_off(db: sqlite3.Connection, job: int, now: float) -> list[str]:
-    rows = db.execute(
-        "UPDATE jobs SET state='done', reason='by another client', outgoing=NULL, published=?"
-        " WHERE id=? AND state IN ('wanted', 'delivered', 'dead') AND resent=0 RETURNING path",
-        (now, job),
-    )
-    return [row[0] for row in rows]
-
-
-def _after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:
-    """The state of a job after offer has failed: it is over only when nobody else offers it, nor offer anew."""
-    if retry.state == "wanted":
-        return "wanted"
-    own = db.execute("SELECT request_address, frame FROM jobs WHERE id=?", (retry.job,)).fetchone()
-    others = {source.request_address: source for source in _sources(db, retry.job)}
-    if offer.request_address == own[0]:
-        anew = own[1] != offer.frame
-    else:
-        anew = others.get(offer.request_address, offer).frame != offer.frame
-    if anew:
-        return "wanted"
-    if retry.state == "superseded":  # an old version must not come after the new one
-        return retry.state
-    if offer.request_address == own[0] and not others:
-        return retry.state
-    db.execute(
-        "INSERT OR REPLACE INTO sources VALUES (?,?,?,?,1)",  # it is still to be told that it is here
-        (retry.job, offer.request_address, offer.many, offer.frame),
-    )
-    if offer.request_address != own[0]:
-        return "wanted"
-    other = next(iter(others.values()))
-    db.execute("DELETE FROM sources WHERE job=? AND request_address=?", (retry.job, other.request_address))
-    db.execute(
-        "UPDATE jobs SET request_address=?, many=?, frame=? WHERE id=?",
-        (other.request_address, other.many, other.frame, retry.job),
-    )
-    return "wanted"
-
-
-def _sources(db: sqlite3.Connection, job: int) -> list[Source]:
-    query = "SELECT request_address, many, frame FROM sources WHERE job=? AND refused=0"
-    return _as_sources(db.execute(query, (job,)))
-
-
-def _as_sources(rows: Iterable[tuple[str, int, bytes]]) -> list[Source]:
-    return [Source(address, bool(many), frame) for address, many, frame in rows]
-
-
-def _earlier(db: sqlite3.Connection, chain: str, key: str) -> _Earlier | None:
-    row: _Earlier | None = db.execute(
-        f"SELECT {_EARLIER} FROM jobs WHERE chain=? AND identity=?", (chain, key)
-    ).fetchone()
-    return row

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from tranship.core.identity import apart
 from tranship.core.values import Version
 from tranship.journal.client import SCHEMA as CLIENT
-from tranship.journal.client import Cursor, Source, note_cursors
+from tranship.journal.client import note_cursors
 from tranship.journal.engine import Journal, Schema, many
+from tranship.journal.jobs import Cursor, Source
 from tranship.journal.server import SCHEMA as SERVER
 from tranship.journal.server import Announced, announce_all
 
