@@ -58,8 +58,8 @@ async def file_of_a_server(journal: Journal) -> None:
     await book.acknowledge(CHAIN, [new.path], [deletion], 0.0)
     await book.rivals.told_by(CHAIN, [new], TELLER)
     await book.replay("/t", since=MANY)
-    await book.due(1.0, horizon=1.0, patience=1.0, later=1.0)
-    await book.removed([new])
+    await book.deletions.due(1.0, horizon=1.0, patience=1.0, later=1.0)
+    await book.deletions.removed([new])
 
 
 def job(n: int) -> NewJob:

@@ -44,7 +44,7 @@ def test_the_newest_names_of_a_topic_and_below_come_first(tmp_path: Path) -> Non
 
 def test_what_is_due_is_deleted_unless_somebody_is_still_to_get_it(tmp_path: Path) -> None:
     async def due(book: ServerBook, now: float) -> list[Version]:
-        found, _ = await book.due(now, horizon=1e9, patience=1000.0, later=now)
+        found, _ = await book.deletions.due(now, horizon=1e9, patience=1000.0, later=now)
         return [deletion.version for deletion in found]
 
     async def story(book: ServerBook) -> None:
@@ -99,7 +99,7 @@ def test_the_end_of_an_old_version_costs_the_new_one_nothing(tmp_path: Path) -> 
         await book.announce([announced("/a", 2, "a", new)])
         await book.moved([], [Deletion(CHAIN, new, 1.0)])
         await book.moved([], [Deletion(CHAIN, FILE, 1.0)])
-        found, _ = await book.due(5.0, horizon=1e9, patience=1000.0, later=5.0)
+        found, _ = await book.deletions.due(5.0, horizon=1e9, patience=1000.0, later=5.0)
         assert [deletion.version for deletion in found] == [Version(new.path, new.size, new.mtime_ns)]
 
     with_book(tmp_path, story)

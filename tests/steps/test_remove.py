@@ -44,7 +44,9 @@ def test_a_disk_that_hangs_holds_up_its_own_chain_only(tmp_path: Path) -> None:
             return await threads.do(slow)
 
         clock = SystemClock()
-        remove = Remove(book, clock, Silent(), timedelta(days=1), blocking, timedelta(milliseconds=50))
+        remove = Remove(
+            book.deletions, clock, Silent(), timedelta(days=1), blocking, timedelta(milliseconds=50)
+        )
         slow, quick = [owed("hangs", tmp_path / f"s{n}") for n in range(2)], owed("well", tmp_path / "q1")
         await book.moved([], [slow[0], quick])
         await remove(1.0)
@@ -54,11 +56,11 @@ def test_a_disk_that_hangs_holds_up_its_own_chain_only(tmp_path: Path) -> None:
         assert not (tmp_path / "q2").exists()
         assert looked.count("hangs") == 1  # it takes one thread, however often there is something to delete
         answers.set()
-        await book.postpone([each.version.path for each in slow], 0.0)
+        await book.deletions.postpone([each.version.path for each in slow], 0.0)
         async with asyncio.timeout(20):
             while (tmp_path / "s1").exists():
                 await remove(1.0)
-                await book.postpone([each.version.path for each in slow], 0.0)
+                await book.deletions.postpone([each.version.path for each in slow], 0.0)
         threads.close()
         journal.close()
 

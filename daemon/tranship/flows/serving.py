@@ -121,7 +121,7 @@ def _parts(
 
 async def _remove(chains: Iterable[Chain], book: ServerBook, around: Surroundings) -> None:
     threads = Threads("deletions", DELETING)
-    remove = Remove(book, around.clock, around.story, around.policy.age_limit, threads.do)
+    remove = Remove(book.deletions, around.clock, around.story, around.policy.age_limit, threads.do)
     try:
         while True:
             delays = [chain.kept_for.total_seconds() for chain in chains]

@@ -2,6 +2,7 @@
 
 from tranship.journal.client import SCHEMA as CLIENT_SCHEMA
 from tranship.journal.client import ClientBook
+from tranship.journal.deletions import Deletion, DeletionBook
 from tranship.journal.engine import Journal, JournalError, held
 from tranship.journal.jobs import Before, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
@@ -11,7 +12,7 @@ from tranship.journal.past import Lain, PastAnnouncements, PastJobs
 from tranship.journal.places import PlaceBook
 from tranship.journal.resends import Resend, ResendBook, Retold
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
-from tranship.journal.server import Announced, Deletion, Page, ServerBook, Taken, Told, Transfer
+from tranship.journal.server import Announced, Page, ServerBook, Taken, Told, Transfer
 
 __all__ = [
     "CLIENT_SCHEMA",
@@ -22,6 +23,7 @@ __all__ = [
     "ClientBook",
     "Cursor",
     "Deletion",
+    "DeletionBook",
     "Delivered",
     "Heard",
     "Job",

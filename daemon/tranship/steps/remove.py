@@ -15,7 +15,7 @@ from tranship.core.journey import Step
 from tranship.core.story import Story
 from tranship.core.values import Version
 from tranship.faultpoints import Point, reached
-from tranship.journal import Deletion, ServerBook
+from tranship.journal import Deletion, DeletionBook
 
 _LATER = 60.0
 
@@ -27,7 +27,7 @@ class Remove:
     A chain whose file system does not answer within `hurry` is left to itself until it does; the others go on.
     """
 
-    book: ServerBook
+    book: DeletionBook
     clock: Clock
     story: Story
     patience: timedelta
