@@ -6,6 +6,8 @@ Requests    request -> move + verify -> answer, and the other questions that a s
 Hearing     hear -> what is news; what was missed is asked for again (replay)
 Missed      what servers of the old kind announced unheard: asked for by `info`
 Asking      ask for what is owed, new files first; take in the answers
+Windows     how much each server is asked for at once
+Inquiries   what servers are asked and told beside transfers
 Pausing     places that fail: what is owed there waits, is probed, goes on
 Obeying     what operators order by other processes
 Arrival     verify -> acknowledge -> publish

@@ -5,17 +5,10 @@ Every provider has a window of its own, so that a silent one holds up no other. 
 
 import asyncio
 import contextlib
-import os
-import uuid
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from typing import Protocol
-from urllib.parse import quote
-
-from trollsift import compose as fill_in
 
 from tranship.config.client import ClientChain
 from tranship.config.mirror import MirrorChain
@@ -23,21 +16,21 @@ from tranship.core.journey import Step
 from tranship.core.leases import Right, Ruling
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Arrived, Asked, Finished, Whole, is_here
+from tranship.flows.arrival import Arrived, Asked, Finished, Whole
+from tranship.flows.destinations import Folders, place_of, quoted
+from tranship.flows.inquiries import Inquiries
 from tranship.flows.outcomes import Failed
 from tranship.flows.pausing import Pausing
 from tranship.flows.sharing import Turns
+from tranship.flows.windows import Window
 from tranship.journal import ClientBook, Job, Source
-from tranship.lanes import IDLE, Threads, Waiting
-from tranship.steps.acknowledge import acknowledgement, asked_acknowledgement
+from tranship.lanes import IDLE, Threads
 from tranship.steps.hear import Announcement, noted
 from tranship.steps.lease import read_ruling
 from tranship.steps.request import Failure, Reply, fault_of, read_reply, requests
-from tranship.wire.askers import Askers
 from tranship.wire.contract import Answer, Asker, BusError
-from tranship.wire.messages import Message, decode_whole
-from tranship_movers.errors import MoverError, of_system
-from tranship_movers.place import Place
+from tranship.wire.messages import Message
+from tranship_movers.errors import of_system
 
 LINED_UP = 1000
 """New deliveries that wait in memory per provider; more of them wait in the journal."""
@@ -110,17 +103,6 @@ class Receiver(Protocol):
         """It waits for a place that is paused."""
 
 
-@dataclass(slots=True)
-class _Provider:
-    """A request address: what is new there, and how much is under way."""
-
-    fresh: Waiting[tuple[Job, Announcement]]
-    room: asyncio.Event
-    under_way: int = 0
-    again: int = 0
-    """How many of these have had their turn before."""
-
-
 class Asking:
     """One chain's requests. `run` until cancelled."""
 
@@ -141,30 +123,30 @@ class Asking:
         self._book = book
         self._around = around
         self._pausing = Pausing(chain, book, around, self.look)
-        self._life = uuid.uuid4().hex[:8]
-        self._count = 0
+        self._inquiries = Inquiries(around.bus, terms.patience, terms.patience_without_transfer)
+        self.inquire = self._inquiries.inquire
+        self.acknowledge = self._inquiries.acknowledge
+        self.ticket = self._inquiries.ticket
+        self._folders = Folders(terms.root, receiver.threads) if terms.folders else None
         self._draining = False
         self._idle = asyncio.Event()
         self._tasks: asyncio.TaskGroup
-        self._askers: Askers
-        self._providers: dict[str, _Provider] = {}
+        self._windows: dict[str, Window] = {}
         self._taken: set[int] = set()
         self._mistrusted: set[int] = set()
         self._whole: dict[int, Whole] = {}
         self._asked: dict[str, Asked] = {}
-        self._inquiries: dict[str, asyncio.Future[Message | None]] = {}
         self._due = asyncio.Event()
         self._left_over = False
-        self._folders: OrderedDict[str, None] = OrderedDict()
 
     async def run(self, listening: asyncio.Event) -> None:
         """Ask until cancelled; sets `listening` when it can be told what to ask for."""
-        for state in (self._asked, self._inquiries, self._providers):
-            state.clear()
+        self._asked.clear()
+        self._windows.clear()
         self._taken.clear()
         self._mistrusted.clear()
         self._whole.clear()
-        self._askers = Askers(self._around.bus, self._begin_to_collect)
+        self._inquiries.open(self._begin_to_collect)
         await self._pausing.load(self._terms.held)
         try:
             async with asyncio.TaskGroup() as self._tasks:
@@ -175,7 +157,7 @@ class Asking:
                 await self._ask_to_publish()
                 await self._request_due()
         finally:
-            self._askers.close()
+            self._inquiries.close()
 
     async def drain(self) -> None:
         """Ask for nothing new; wait until what was asked for is answered and done with."""
@@ -187,18 +169,18 @@ class Asking:
     @property
     def _under_way(self) -> int:
         """How many deliveries were asked for; the others wait in the journal too."""
-        return len(self._taken) - sum(len(provider.fresh) for provider in self._providers.values())
+        return len(self._taken) - sum(len(window.fresh) for window in self._windows.values())
 
     # what to ask for
 
     def line_up(self, job: Job, announcement: Announcement) -> None:
         """Have job asked for at once, or leave it to the journal."""
-        provider = self._provider(announcement.request_address)
-        if self._draining or len(provider.fresh) >= LINED_UP:
+        fresh = self._window(announcement.request_address).fresh
+        if self._draining or len(fresh) >= LINED_UP:
             self._due.set()
         else:
             self._taken.add(job.id)
-            provider.fresh.put([(job, announcement)])
+            fresh.put([(job, announcement)])
 
     def mistrust(self, job: Job) -> None:
         """What was delivered for job before is not there any more: it is to be moved again."""
@@ -210,7 +192,7 @@ class Asking:
         for job, outgoing in await self._sharing.unpublished():
             self._whole[job.id] = Whole(now, outgoing)
             self._taken.add(job.id)
-            self._provider(job.new.request_address).fresh.put([(job, noted(job.new.frame))])
+            self._window(job.new.request_address).fresh.put([(job, noted(job.new.frame))])
 
     def look(self) -> None:
         """Something in the journal may be due."""
@@ -218,11 +200,11 @@ class Asking:
 
     async def obey(self) -> None:
         """Somebody has ordered that jobs be tried again, or dropped: it stands in the journal."""
-        for provider in self._providers.values():
-            if len(provider.fresh):
-                batch = await provider.fresh.take(1 << 30, 1 << 30)
+        for window in self._windows.values():
+            if len(window.fresh):
+                batch = await window.fresh.take(1 << 30, 1 << 30)
                 owed = await self._book.owed([job.id for job, _ in batch])
-                provider.fresh.put([item for item in batch if item[0].id in owed])
+                window.fresh.put([item for item in batch if item[0].id in owed])
                 self._done_with(job.id for job, _ in batch if job.id not in owed)
         self._pausing.look()
         self._due.set()
@@ -236,54 +218,19 @@ class Asking:
         self._pausing.look()
         self._due.set()
 
-    async def inquire(self, message: Message, address: str, *, many: bool = True) -> Message | None:
-        """The answer to a request without a transfer; None if there was none in time, or no room to ask.
-
-        many: whether address takes many requests at once; else it waits until those before are answered.
-        """
-        ticket = message.ticket or ""
-        outcome = self._inquiries[ticket] = asyncio.get_running_loop().create_future()
-        try:
-            asker = self._askers.at(address, many=many)
-            asker.ask(message, ticket, self._terms.patience.total_seconds())
-            answer: Message | None = await outcome
-            return answer
-        except BusError:
-            return None
-        finally:
-            del self._inquiries[ticket]
-
-    def acknowledge(self, source: Source, destination: str = "") -> None:
-        """Tell a server that what it offers is here, or at destination."""
-        ticket = self.ticket("ack")
-        message = decode_whole(source.frame)
-        message = (
-            asked_acknowledgement(message, ticket, destination) if source.many else acknowledgement(message)
-        )
-        with contextlib.suppress(BusError):  # no room now; when it is offered again, it is acknowledged again
-            asker = self._askers.at(source.request_address, many=source.many)
-            asker.ask(message, ticket, self._terms.patience_without_transfer.total_seconds())
-
-    def ticket(self, what: str) -> str:
-        """A new id for a request."""
-        self._count += 1
-        return f"{self._life}-{what}-{self._count}"
-
     # request
 
-    async def _request_new(self, address: str, provider: _Provider) -> None:
+    async def _request_new(self, address: str, window: Window) -> None:
         while True:
-            while self._is_full(provider) or self._draining:
-                provider.room.clear()
-                await provider.room.wait()
-            free = self._terms.in_flight - provider.under_way
+            while window.is_full or self._draining:
+                await window.room()
             try:
                 async with asyncio.timeout(IDLE):
-                    batch = await provider.fresh.take(free, 1 << 30)
+                    batch = await window.fresh.take(window.free, 1 << 30)
             except TimeoutError:
-                if provider.under_way or len(provider.fresh):
+                if window.under_way or len(window.fresh):
                     continue
-                del self._providers[address]
+                del self._windows[address]
                 return
             for job, announcement in batch:
                 if self._pausing.first_open(job, [job.own_offer]):
@@ -297,7 +244,7 @@ class Asking:
         while True:
             self._due.clear()
             began, now = self._around.clock.monotonic(), self._around.clock.steady()
-            busy = [address for address, provider in self._providers.items() if self._is_busy(provider)]
+            busy = [address for address, window in self._windows.items() if window.is_busy]
             due, following = await self._book.waiting(
                 self._chain,
                 now,
@@ -321,7 +268,7 @@ class Asking:
         count = 0
         for first in range(0, len(due), LOOKED_AT):
             page = due[first : first + LOOKED_AT]
-            room = [job for job in page if not self._is_full(self._provider(job.new.request_address))]
+            room = [job for job in page if not self._window(job.new.request_address).is_full]
             count += await self._ask_some(room)
         return count
 
@@ -341,7 +288,7 @@ class Asking:
                 continue
             if offer is None:
                 parked.append((job, job.own_offer))
-            elif self._has_room(self._provider(offer.request_address), job):
+            elif self._window(offer.request_address).has_room(job):
                 self._taken.add(job.id)
                 count += 1
                 own = offer.frame == job.new.frame
@@ -365,10 +312,11 @@ class Asking:
         if not job.resent and not await self._sharing.may_ask(job, announcement.about):
             self._done_with([job.id])
             return
-        place = _place(job.new.destination)
+        place = place_of(job.new.destination)
         try:
-            await self._make_folder(place)
-            asker = self._askers.at(offer.request_address, many=offer.many)
+            if self._folders is not None:
+                await self._folders.make(place)
+            asker = self._inquiries.asker(offer.request_address, many=offer.many)
         except OSError as error:
             told = f"{place}: can't make the folder: {error.strerror}"
             fault = fault_of(of_system(error))
@@ -382,16 +330,14 @@ class Asking:
         ticket = self.ticket(f"{job.id}.{job.attempts}")
         terms = self._terms
         extra = {"backup_targets": list(terms.backup_targets)} if terms.backup_targets else {}
-        login = _quoted(terms.login) if offer.many else terms.login  # old peers don't unquote
+        login = quoted(terms.login) if offer.many else terms.login  # old peers don't unquote
         again = {"again": True} if job.id in self._mistrusted else {}
         facts = {"id": ticket, "progress": True, **self._sharing.facts, **again}
         request = requests(announcement.message, job.new.destination, login, facts, extra)
         at, since = self._around.clock.now(), self._around.clock.monotonic()
         whole = self._whole.get(job.id)
         self._asked[ticket] = Asked(job, announcement, place, offer, asker, at, since, whole)
-        provider = self._provider(offer.request_address)
-        provider.under_way += 1
-        provider.again += job.again
+        self._window(offer.request_address).begin(job)
         self._receiver.say_under_way(request.public)
         reached(Point.PUSHED)
         asker.ask(request.private, ticket, terms.patience.total_seconds())
@@ -400,37 +346,12 @@ class Asking:
             Step.REQUESTED, job.new.path, self._chain, size=job.new.size, peer=offer.request_address
         )
 
-    async def _make_folder(self, place: Place) -> None:
-        """Make the destination's folder, if it is on this host, as its user would have it (umask)."""
-        if not self._terms.folders or not is_here(place):
-            return
-        folder = os.path.join(self._terms.root, os.path.dirname(place.path).lstrip("/"))
-        if folder not in self._folders:
-            await self._receiver.threads.do(os.makedirs, folder, exist_ok=True)
-            self._folders[folder] = None
-            if len(self._folders) > 1000:
-                self._folders.popitem(last=False)
-
-    def _is_full(self, provider: _Provider) -> bool:
-        return provider.under_way >= self._terms.in_flight
-
-    def _is_busy(self, provider: _Provider) -> bool:
-        """Whether its window is nearly full: what is owed is looked for when some room is worth it."""
-        return self._terms.in_flight - provider.under_way < max(1, self._terms.in_flight // 4)
-
-    def _has_room(self, provider: _Provider, job: Job) -> bool:
-        """Whether job can be asked for now. Retries leave a quarter of the window free, and go after new ones."""
-        most = self._terms.in_flight
-        kept_free = most // 4
-        may = not job.again or (provider.again < most - kept_free and not len(provider.fresh))
-        return may and not self._is_full(provider)
-
-    def _provider(self, address: str) -> _Provider:
-        provider = self._providers.get(address)
-        if provider is None:
-            provider = self._providers[address] = _Provider(Waiting(), asyncio.Event())
-            self._tasks.create_task(self._request_new(address, provider))
-        return provider
+    def _window(self, address: str) -> Window:
+        window = self._windows.get(address)
+        if window is None:
+            window = self._windows[address] = Window(self._terms.in_flight)
+            self._tasks.create_task(self._request_new(address, window))
+        return window
 
     # answers
 
@@ -483,15 +404,10 @@ class Asking:
             if answer.ticket in self._asked and answer.message.fields.get("bytes"):
                 self._pausing.goes_on(self._asked[answer.ticket].job)
             return None
-        outcome = self._inquiries.get(answer.ticket)
-        if outcome is not None and not outcome.done():
-            outcome.set_result(answer.message)
+        self._inquiries.answered(answer)
         asked = self._asked.pop(answer.ticket, None)
         if asked is not None:
-            provider = self._providers[asked.offer.request_address]
-            provider.under_way -= 1
-            provider.again -= asked.job.again
-            provider.room.set()
+            self._windows[asked.offer.request_address].end(asked.job)
             if self._left_over:
                 self._due.set()
         return asked
@@ -560,27 +476,3 @@ class Asking:
             await asyncio.sleep(1.0)
             waiting = len(self._taken)
             self._around.health.waiting(f"{self._chain} publish", waiting, self._around.clock.monotonic())
-
-
-_place = lru_cache(maxsize=1024)(Place.parse)
-
-
-def destination_of(message: Message, template: str) -> tuple[str, str]:
-    """Where what message is about is to go (URL), and why nowhere ("" if it can go there)."""
-    try:
-        url = str(fill_in(template, message.dated)) if "{" in template else template
-        place = _place(url)
-        url.encode()
-    except KeyError as error:
-        return "", f"destination {template} needs {error}, which the announcement lacks"
-    except (ValueError, TypeError, MoverError) as error:
-        return "", f"destination {template} can't be filled in: {error}"
-    if ".." in place.path.split("/"):
-        return "", f"destination {template} would lead to {place.path}"
-    return url, ""
-
-
-def _quoted(login: str) -> str:
-    """A login as it stands in a URL."""
-    user, colon, password = login.partition(":")
-    return quote(user, safe="") + colon + quote(password, safe="")

@@ -15,7 +15,8 @@ from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import LARGE, Arrived, Finished
-from tranship.flows.asking import Asking, Terms, destination_of
+from tranship.flows.asking import Asking, Terms
+from tranship.flows.destinations import destination_of
 from tranship.flows.outcomes import Failed
 from tranship.flows.requests import Lacking
 from tranship.flows.sharing import Alone

@@ -21,7 +21,8 @@ from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
-from tranship.flows.asking import Asking, Terms, destination_of
+from tranship.flows.asking import Asking, Terms
+from tranship.flows.destinations import destination_of
 from tranship.flows.hearing import Hearing
 from tranship.flows.keeping import ForgetJobs
 from tranship.flows.missed import Missed
