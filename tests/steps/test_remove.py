@@ -131,7 +131,7 @@ def test_what_is_due_is_deleted_and_the_rest_is_waited_for(tmp_path: Path) -> No
             for seq, (name, path) in enumerate(paths.items()):
                 await book.announce([Announced("/t", seq, "c", version(path), name, b"", 0.0, 0.0)])
                 await book.acknowledge("c", [str(path)], [Deletion("c", version(path), due[name])], 0.0)
-            remove = Remove(book, world, world, timedelta(days=1), asyncio.to_thread)
+            remove = Remove(book.deletions, world, world, timedelta(days=1), asyncio.to_thread)
             assert await remove(3600.0) == 0.0  # there may be more
             assert not paths["due"].exists()
             assert (Step.DELETED, "due") in world.steps
