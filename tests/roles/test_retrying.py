@@ -56,6 +56,6 @@ def test_whoever_tries_again_gives_up_when_its_chain_says_so(tmp_path: Path) -> 
             wanted = {**told.data, "destination": f"file://{site.outgoing}/", "tranship": {"id": "1"}}
             asker.ask(compose(TOPIC, "push", wanted), "1", 60.0)
             for role, each in running.items():
-                await until(lambda each=each: each.story.of(Step.FAILED), f"{role} gave up")
+                await until(lambda each=each: each.story.of(Step.FAILED), f"{role} gave up", 60)
 
     asyncio.run(main())
