@@ -75,6 +75,22 @@ def test_a_full_folder_pauses_alone_and_goes_on_by_itself(
     assert "goes on after" in lines[1][1]
 
 
+def test_what_never_fits_holds_up_nothing_that_does(tmp_path: Path) -> None:
+    async def main() -> None:
+        with moody() as (server, mood):
+            async with rig(tmp_path) as site:
+                mood.is_full, mood.room_for = True, "small.dat"
+                client = await started(site, server)
+                site.drop("full_0_large.dat")
+                await until(lambda: paused(client), "paused")
+                for n in range(1, 6):
+                    site.drop(f"full_{n}_small.dat")
+                await until(lambda: len(site.published) == 5, "what has room")
+                assert not (server.folder / "full" / "full_0_large.dat").exists()
+
+    asyncio.run(main())
+
+
 def test_a_refused_login_pauses_the_host_over_a_restart(tmp_path: Path) -> None:
     async def main() -> None:
         with moody() as (server, mood):

@@ -149,6 +149,9 @@ def test_a_degraded_part_is_told_and_is_no_reason_to_restart(start):
     begun = time.monotonic()
     process.notified(lambda _: time.monotonic() - begun > 0.4)  # longer than stuck_after
     process.notified("WATCHDOG=1")
+    process.order("worse")
+    process.notified("journal: disk full")
+    assert process.log.count("health: degraded; archive: ") == 2  # the second trouble is logged, too
     process.order("recover")
     process.notified("STATUS=idle")
 
@@ -186,6 +189,7 @@ def test_status_of_another_process_tells_the_same(start, tmp_path):
     assert told["text"] == status
     assert told["pid"] == process.process.pid
     assert "pl4nted" not in json.dumps(told)
+    process.order("worse")
     process.order("recover")
     process.notified("STATUS=idle")
     process.signal(TERM)

@@ -91,8 +91,11 @@ class Tiny:
     async def degraded(self) -> None:
         self.health.degrade("archive", "login refused at sftp://me:pl4nted@archive/in")
         self.health.waiting("archive", 1, time.monotonic())
+        await self.ordered("worse")
+        self.health.degrade("journal", "disk full")
         await self.ordered("recover")
         self.health.forget("archive")
+        self.health.forget("journal")
         await self.serve()
 
     async def blocked(self) -> None:

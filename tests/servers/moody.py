@@ -13,6 +13,8 @@ class Mood:
     def __init__(self) -> None:
         self.refuses_login = False
         self.is_full = False
+        self.room_for = ""
+        """What still fits into what is full: names that hold this."""
         self.stores = 0
 
 
@@ -30,7 +32,7 @@ def moody() -> Iterator[tuple[ftp.Ftp, Mood]]:
 
     def ftp_stor(handler: Any, file: str, mode: str = "w") -> Any:
         mood.stores += 1
-        if mood.is_full and "/full/" in file:
+        if mood.is_full and "/full/" in file and not (mood.room_for and mood.room_for in file):
             return handler.respond("552 Quota exceeded.")
         return FTPHandler.ftp_STOR(handler, file, mode)
 

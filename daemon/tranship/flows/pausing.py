@@ -42,6 +42,7 @@ class Pausing:
         self._open_again = open_again
         self._places = Places(around.policy)
         self._probes: dict[int, str] = {}
+        self._last: dict[str, int] = {}
         self._proven: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -181,6 +182,7 @@ class Pausing:
         pause = self._places.resumed(place, now)
         if pause is None:
             return
+        self._last.pop(place, None)
         self._around.health.forget(self._part(place))
         count = await self._book.places.resume(self._chain, place)
         told = "chain %s: place %s goes on after %.0f s, and with it %d jobs that waited"
@@ -189,8 +191,11 @@ class Pausing:
         self._open_again()
 
     async def _probe(self, place: str, probe: Prober) -> None:
-        """Ask for the job that has waited longest for place; if none waits any more, nobody knows whether it fails."""
-        number = await self._book.places.oldest(self._chain, place)
+        """Ask for one of the jobs that wait for place; if none waits any more, nobody knows whether it fails.
+
+        They take turns: a disk is too full for one file, and has room for the others.
+        """
+        number = await self._book.places.next(self._chain, place, self._last.get(place, 0))
         job = None if number is None else await self._book.job(number)
         if job is None:
             await self._resume(place)
@@ -204,6 +209,7 @@ class Pausing:
                 self._changed.set()
                 return
             self._probes[job.id] = place
+            self._last[place] = job.id
             await probe(job, offer)
 
     async def _overdue(self, places: Iterable[str], now: float) -> list[Failed]:

@@ -45,15 +45,16 @@ class PlaceBook:
             )
         )
 
-    async def oldest(self, chain: str, place: str) -> int | None:
-        """The job that has waited longest for place; None if none does."""
+    async def next(self, chain: str, place: str, after: int = 0) -> int | None:
+        """Of the jobs that wait for place the one after this, in turn, oldest first; None if none waits."""
 
         def act(db: sqlite3.Connection) -> int | None:
-            row = db.execute(
-                f"SELECT id FROM jobs WHERE {_PARKED} ORDER BY id LIMIT 1",
-                (chain, place),
-            ).fetchone()
-            return None if row is None else int(row[0])
+            query = f"SELECT id FROM jobs WHERE {_PARKED} AND id>? ORDER BY id LIMIT 1"
+            for number in (after, 0):
+                row = db.execute(query, (chain, place, number)).fetchone()
+                if row is not None:
+                    return int(row[0])
+            return None
 
         return await self._do(act)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from tranship.config.findings import ConfigError
-from tranship.core.health import Health, State
+from tranship.core.health import Health
 from tranship.journal.engine import JournalError
 from tranship.run import signals
 from tranship.run.health import POST_EVERY, post, withdraw
@@ -203,7 +203,8 @@ class _Beat:
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
     _told: str = ""
-    _state: State = "idle"
+    _alarm: frozenset[tuple[str, bool]] = frozenset()
+    """The parts that are degraded, or stuck (True)."""
     _blocked: Once = field(default_factory=lambda: Once(limit=1, window=60.0))
 
     def ready(self) -> None:
@@ -233,9 +234,10 @@ class _Beat:
             self.notify.ping()
             if not self.serving.is_set():
                 self.notify.extend(self.pace.start)
-        if _alarm(report.state) != _alarm(self._state):
-            log.log(logging.WARNING if _alarm(report.state) else logging.INFO, "health: %s", report.text)
-        self._state = report.state
+        alarm = frozenset((part.name, part.stuck) for part in report.parts if part.stuck or part.trouble)
+        if alarm - self._alarm or bool(alarm) != bool(self._alarm):
+            log.log(logging.WARNING if alarm else logging.INFO, "health: %s", report.text)
+        self._alarm = alarm
         if self.text() != self._told:
             self._told = self.text()
             self.notify.status(self._told)
@@ -244,10 +246,6 @@ class _Beat:
         self.health.lagged(max(0.0, seconds))
         if seconds > 1.0 and self._blocked("lag"):
             log.warning("the event loop stood still for %.1f s; something blocks it", seconds)
-
-
-def _alarm(state: State) -> State | None:
-    return state if state in ("stuck", "degraded") else None
 
 
 async def _reloads(role: Role[C], source: Source[C] | None, asked: signals.Asked, beat: _Beat) -> None:
