@@ -167,6 +167,10 @@ class _Run:
             process = made.start(name)
             if not made.until_ready(name, process):
                 self._report.broken.append(f"{name} did not come up: {process.output[-1500:]}")
+            if "can't be listened on" in made.log(name).read_text(errors="replace"):
+                self._report.broken.append(
+                    f"{name}: a program that is none of this run has had one of its ports"
+                )
         last = {name: versions[-1] for name, versions in self._dropped.versions.items()}
 
         def quiet() -> bool:

@@ -129,6 +129,7 @@ class Ears:
             socket = self._context.socket(zmq.SUB)
             socket.rcvhwm = 0
             socket.reconnect_ivl = 50
+            socket.handshake_ivl = 1000  # whoever else has the port meanwhile is left soon
             socket.subscribe(prefix(f"/faults/{whom[1]}"))
             socket.connect(f"tcp://127.0.0.1:{port}")
             self._poller.register(socket, zmq.POLLIN)
