@@ -137,6 +137,16 @@ def test_renamed_files_are_announced_under_their_new_names(rules: Rules) -> None
     rules.until(folder / "renamed.dat", 4)
 
 
+def test_what_is_moved_in_from_elsewhere_is_announced_without_a_scan(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        site.chain_options = {"watch": "inotify", "scan_interval": "1 h"}
+        ear = site.ear(site.publish_port, site.topic)
+        site.start_server()
+        (tmp_path / "made.dat").write_bytes(b"made elsewhere")
+        os.rename(tmp_path / "made.dat", site.incoming / "made.dat")
+        assert ear.until(1, "file")[0].data["uid"] == "made.dat"
+
+
 def test_folders_that_are_moved_in_are_announced_with_all_that_is_in_them(rules: Rules) -> None:
     outside, watched = rules.site.folder / "outside", rules.folder("nested")
     (outside / "deep").mkdir(parents=True)

@@ -21,8 +21,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyObserver
 
 from tranship.core.mounts import Mount, mounts_of, touching
 from tranship.core.origin import Origin
@@ -61,7 +61,8 @@ class Watch:
         self._prefix = origin.root.rstrip("/") + "/"
         self._path = origin.root
         self._root = identity(origin.root)
-        self._observer: BaseObserver = Observer()
+        # With full events what is moved in from elsewhere is a move; else it looks like a file that is only begun.
+        self._observer: BaseObserver = InotifyObserver(generate_full_events=True)
         self._alarm = _OverflowAlarm(self._overflown)
         self._alarm.set_up()
         deep = origin.depth > 0
@@ -182,7 +183,8 @@ class _Pointer(FileSystemEventHandler):
         self._watch = watch
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        path = event.dest_path or event.src_path
+        moved = isinstance(event, FileMovedEvent | DirMovedEvent)
+        path = event.dest_path if moved else event.src_path  # none: moved out
         self._watch.point(os.fsdecode(path), folder=event.is_directory)
 
 
