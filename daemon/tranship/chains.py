@@ -54,6 +54,11 @@ class Chains(Generic[O, C]):
     def __iter__(self) -> Iterator[C]:
         return iter([chain for _, chain, _ in self._running.values()])
 
+    @property
+    def options(self) -> Mapping[str, O]:
+        """What the running chains were made of, by name."""
+        return {name: options for name, (options, *_) in self._running.items()}
+
     async def become(self, wanted: Mapping[str, O]) -> list[str]:
         """Make these the running ones; chains whose options are the same are not touched. Says what changed."""
         changes = []

@@ -136,7 +136,13 @@ def test_kill_9_and_a_dead_target_lose_and_repeat_nothing(tmp_path: Path) -> Non
         assert all(len(uris) == 1 for uris in by_id.values())
         (site.outgoing / "even/f0.dat").unlink()
         journal = str(next(site.folder.rglob("*.journal")))
-        ordered = CliRunner().invoke(app, ["resend", journal, "f0.dat", "--topic", "/a", "--yes"])
+        resend = ["resend", journal, "f0.dat", "--topic", "/a"]
+
+        def done() -> bool:
+            return "would resend 2" in CliRunner().invoke(app, [*resend, "--dry-run"]).output
+
+        wait_for(done, "what was published to both is written down as done")
+        ordered = CliRunner().invoke(app, [*resend, "--yes"])
         assert ordered.output == "2 resent\n", ordered.output
         wait_for((site.outgoing / "even/f0.dat").exists, "dispatched once more, because it was ordered")
         assert process.stop() == 0

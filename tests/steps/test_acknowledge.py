@@ -66,7 +66,7 @@ def test_only_what_is_meant_is_let_go(tmp_path: Path, seq: int | None, sizes: li
                 await book.announce([Announced("/t", number, "c", version, "a", b"", 0.0, 0.0)])
             let_go = LetGo("c", timedelta(0), book, SystemClock())
             assert await let_go(["/in/a", "/in/never"], seq) == ["/in/never"]
-            due, _ = await book.due(2e9 * 10, horizon=1e12, patience=1.0, later=0.0)
+            due, _ = await book.deletions.due(2e9 * 10, horizon=1e12, patience=1.0, later=0.0)
             assert [deletion.version.size for deletion in due] == sizes
         finally:
             journal.close()

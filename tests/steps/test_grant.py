@@ -54,7 +54,7 @@ def test_what_was_announced_goes_to_allowed_places(
     [move] = order.moves
     assert move.version == FILE
     assert move.clean == clean
-    assert "secret" not in str(granted(order))
+    assert b"secret" not in granted(order, {}).encode()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,18 @@ from typing import Annotated
 from pydantic import Field
 
 from tranship.config.endpoints import Provider, Providers
-from tranship.config.kinds import Count, Default, FullPath, Interval, Options, Scale, Switch, Topic, refuse
+from tranship.config.kinds import (
+    Count,
+    Default,
+    FullPath,
+    Interval,
+    Options,
+    Scale,
+    Silence,
+    Switch,
+    Topic,
+    refuse,
+)
 from tranship.config.patterns import Destination
 
 
@@ -38,6 +49,7 @@ class Asks(Options):
         description="How long to wait for a sign of life of a transfer that was asked for.",
     )
     in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
+    silence: Silence = None
 
     def check_asked(self) -> None:
         """Refuse a provider of which nothing says what to hear."""

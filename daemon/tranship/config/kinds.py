@@ -147,3 +147,10 @@ IntervalOrNo = Annotated[
 DurationOrNever = Annotated[
     timedelta | None, BeforeValidator(_unless_no(duration)), Wanted("a duration like 30 s, or never")
 ]
+Silence = Annotated[
+    IntervalOrNo,
+    Field(
+        description="The health is degraded, and the log says so, while nothing has come for longer than this: it "
+        "should be longer than the longest pause of what is received."
+    ),
+]

@@ -13,6 +13,7 @@ from tranship.config.kinds import (
     Interval,
     Name,
     Options,
+    Silence,
     Switch,
     Topic,
     Wanted,
@@ -111,6 +112,7 @@ class MoveChain(Options):
         default=None, description="When a delivery that failed is tried again, and a paused place probed."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per destination.")
+    silence: Silence = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MoveChain":

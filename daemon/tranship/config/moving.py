@@ -16,6 +16,7 @@ from tranship.config.kinds import (
     Name,
     Options,
     Scale,
+    Silence,
     Text,
     Wanted,
     given,
@@ -104,6 +105,8 @@ class Hears(Options):
         default=0.0,
         description="Connect to a provider anew after so many of its heartbeat intervals without one; 0: never.",
     )
+
+    silence: Silence = None
 
     def check_heard(self) -> None:
         """Refuse if nobody is heard."""

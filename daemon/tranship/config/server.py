@@ -19,6 +19,7 @@ from tranship.config.kinds import (
     IntervalOrNo,
     Name,
     Options,
+    Silence,
     Switch,
     Text,
     Topic,
@@ -125,6 +126,7 @@ class ServerChain(Options):
         default=Parameters({}), description="Options of the movers (see below)."
     )
     transfers: Count = Field(default=4, description="Transfers at once, per destination host.")
+    silence: Silence = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ServerChain":

@@ -93,6 +93,11 @@ class Health:
         it.moved = now
         it.done += done
 
+    def done(self, part: str) -> int:
+        """How much has been finished in part since the start."""
+        it = self._parts.get(part)
+        return it.done if it is not None else 0
+
     def degrade(self, part: str, reason: str) -> None:
         """Part can't do its work, for a reason that a restart would not mend. It does not count as stuck."""
         self._part(part).trouble = reason

@@ -8,11 +8,12 @@ from typing import TypeVar
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import Pass
 from tranship.flows.process import Chain, Opened, Part, Process, PublisherConfig
+from tranship.flows.silence import Heeded
 from tranship.hosts import beating, make_known
 from tranship.journal import ClientBook
 from tranship.wire.contract import AUDIENCE, Publisher
 
-O = TypeVar("O")  # noqa: E741 - options
+O = TypeVar("O", bound=Heeded)  # noqa: E741 - options
 C = TypeVar("C", bound=Chain)
 
 

@@ -3,6 +3,7 @@
     journal       a disk that can't be written degrades the health
     orders        what operators order is obeyed by the chains
     retention     what was settled long ago is forgotten
+    silence       a chain in which nothing comes for longer than it may degrades the health
     connections   those that nobody uses are closed
 
 A role adds how its chains are made, what is opened before them (a publisher), and parts of its own (`Opened`).
@@ -22,6 +23,7 @@ from tranship.config.endpoints import NameServers, Socket
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import ForgetOrders, Pass, keeping
 from tranship.flows.obeying import obey
+from tranship.flows.silence import Heeded, heed_silence
 from tranship.journal import OrderBook
 from tranship.lanes import Threads
 
@@ -49,8 +51,8 @@ class Book(Protocol):
         """What keeps the journal from writing; "" when it writes."""
 
 
-O = TypeVar("O")  # noqa: E741 - options
-O_co = TypeVar("O_co", covariant=True)
+O = TypeVar("O", bound=Heeded)  # noqa: E741 - options
+O_co = TypeVar("O_co", bound=Heeded, covariant=True)
 C = TypeVar("C", bound=Chain)
 
 
@@ -155,6 +157,7 @@ class Process(Generic[O, C]):
             "journal": lambda: self._chains.watch("journal writing", lambda: book.trouble),
             "orders": lambda: obey(book.orders, self._chains),
             "retention": lambda: keeping(forget_orders, *self._forgetting),
+            "silence": lambda: heed_silence(lambda: self._chains.options, self._around),
             "connections": self._tidy,
         }
 

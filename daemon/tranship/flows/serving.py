@@ -13,6 +13,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.keeping import Pass
 from tranship.flows.process import Chain as AnyChain
 from tranship.flows.process import Opened, Part, Process, PublisherConfig
+from tranship.flows.silence import Heeded
 from tranship.hosts import beating, make_known
 from tranship.journal import ServerBook
 from tranship.lanes import Threads
@@ -57,8 +58,8 @@ class Chain(AnyChain, Protocol):
         """Its topics; of each the last number that was told, and where to ask for it (host:port)."""
 
 
-O = TypeVar("O")  # noqa: E741 - options
-O_co = TypeVar("O_co", covariant=True)
+O = TypeVar("O", bound=Heeded)  # noqa: E741 - options
+O_co = TypeVar("O_co", bound=Heeded, covariant=True)
 C = TypeVar("C", bound=Chain)
 
 
