@@ -53,7 +53,7 @@ SERVER_CASES = {
         [
             ":8: chains.a.colour: is no option; there are allow, announce_empty_after, backlog, checksum, "
             "connection_parameters, delete, filesystem, info, listen, origin, poll_interval, remove_delay, request, "
-            "request_address, scan_interval, settle, station, topic, transfers, unpack or watch",
+            "request_address, scan_interval, settle, silence, station, topic, transfers, unpack or watch",
         ],
     ),
     "a key of its clients": (
