@@ -26,8 +26,11 @@ def test_server_example_closes_every_door_it_can():
     assert loaded.warnings == ()
     segments, rapid = loaded.config.chains.values()
     assert segments.request.address == "tcp://192.0.2.10:9094"
-    assert (
-        segments.allow == rapid.allow == ("sftp://archive.example/data/hrit/**", "file:///data/quicklooks/**")
+    assert segments.allow == rapid.allow
+    assert segments.allow == (
+        "sftp://archive.example/data/hrit/**",
+        "file:///data/quicklooks/**",
+        "sftp://192.0.2.20/var/spool/mirror/**",
     )
     assert segments.info == {"sensor": "seviri", "variant": "0DEG"}
     assert rapid.settle == Stable(rapid.poll_interval * 5)

@@ -157,6 +157,9 @@ def test_what_is_forbidden_is_refused_told_once_counted_and_harms_nobody(closed:
         lines = [line for line in site.server.output.splitlines() if " refused " in line]
         assert len(lines) == len({line.partition(" refused ")[2] for line in lines})
         assert len(requests) / 2 < len(lines) <= len(requests) + 1
+        elsewhere = next(line for line in lines if "evil.example:/" in line or "evil.example/in" in line)
+        assert f" file={closed.file} " in elsewhere
+        assert " peer=" in elsewhere
         told = json.loads(
             wait_for(lambda: counted(site, repeats * len(requests)), "the refusals are counted")
         )

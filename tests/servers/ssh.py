@@ -81,12 +81,19 @@ class Ssh:
     def knows(self, port: int) -> None:
         """Let `known_hosts` know the server at another port as well (a proxy before it)."""
         with self.known_hosts.open("a") as file:
-            file.write(f"[{self.host}]:{port} {(self.work / 'host.pub').read_text()}")
+            known = self.host if port == 22 else f"[{self.host}]:{port}"
+            file.write(f"{known} {(self.work / 'host.pub').read_text()}")
 
 
 @contextmanager
-def asyncsshd(*, files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer, **settings: Any) -> Iterator[Ssh]:
-    """asyncssh in a thread, with its SFTP and scp in a private root; files: a subclass that injects faults."""
+def asyncsshd(
+    *,
+    files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer,
+    at: tuple[str, int] = ("127.0.0.1", 0),
+    root: Literal["private", "/"] = "private",
+    **settings: Any,
+) -> Iterator[Ssh]:
+    """asyncssh in a thread, with its SFTP and scp in a root; files: a subclass that injects faults."""
     with _folders() as (work, served):
         connections: list[asyncssh.SSHServerConnection] = []
 
@@ -100,19 +107,20 @@ def asyncsshd(*, files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer, **setti
             def validate_password(self, username: str, password: str) -> bool:
                 return (username, password) == (USER, PASSWORD)
 
-        def root(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
-            return files(channel, chroot=os.fsencode(served))
+        def files_in_root(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
+            return files(channel, chroot=os.fsencode(served) if root == "private" else None)
 
-        settings = {"sftp_factory": root, "allow_scp": True, **settings}
+        settings = {"sftp_factory": files_in_root, "allow_scp": True, **settings}
         keys = {"server_host_keys": [work / "host"], "authorized_client_keys": str(work / "user.pub")}
 
         async def listen() -> asyncssh.SSHAcceptor:
-            return await asyncssh.listen("127.0.0.1", 0, server_factory=Door, **keys, **settings)
+            return await asyncssh.listen(*at, server_factory=Door, **keys, **settings)
 
         with _Loop() as loop:
             server = loop.run(listen())
             try:
-                yield _known(Ssh("asyncssh", server.get_port(), USER, work, served))
+                name = "" if root == "private" else str(served)
+                yield _known(Ssh("asyncssh", server.get_port(), USER, work, served, name, at[0]))
             finally:
                 loop.run(_closed(server, connections))
 

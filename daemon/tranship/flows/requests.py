@@ -397,7 +397,9 @@ class Requests:
         self._count("refused")
         key = refusal.kind, refusal.reason
         if len(self._refused) < 1000 and not self._refused[key]:
-            self._around.story.tell(Step.REFUSED, "-", self._chain, reason=refusal.reason)
+            asked = refusal.question.message
+            file = next(iter(paths_of(asked.data)), "-")
+            self._around.story.tell(Step.REFUSED, file, self._chain, peer=asked.sender, reason=refusal.reason)
             self._refused[key] += 1
 
     # the other questions
