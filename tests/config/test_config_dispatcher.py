@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tranship.cli.old_flags import written_out
 from tranship.config import ConfigError, Loaded, Overrides, load
 from tranship.config.endpoints import NameServers, Provider
 from tranship.config.moving_checks import logins_of
@@ -148,11 +147,3 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, options: dict[str, 
     assert said in str(error.value), error.value
     assert all(finding.line > 1 for finding in error.value.findings)
     assert "S3cret" not in str(error.value)
-
-
-def test_flags_of_the_old_kind() -> None:
-    assert written_out(["a.yaml", "-p"]) == ["a.yaml", "-p", "0"]
-    assert written_out(["-p", "9", "a.yaml"]) == ["-p", "9", "a.yaml"]
-    assert written_out(["-p", "a.yaml", "-v"]) == ["-p", "0", "a.yaml", "-v"]
-    assert written_out(["a.yaml", "-n", "x", "y", "-p", "9"]) == ["a.yaml", "-n", "x", "-n", "y", "-p", "9"]
-    assert written_out(["-n", "x", "a.yaml"]) == ["-n", "x", "a.yaml"]

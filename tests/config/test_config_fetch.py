@@ -70,9 +70,11 @@ def test_what_the_fetchers_file_does_not_say(tmp_path: Path) -> None:
 
 
 def test_the_s3_downloaders_file(tmp_path: Path) -> None:
-    told = loaded(tmp_path, DOWNLOADER, name_servers=("ns.example",), lookup="other.example").config
-    assert told.chains["s3downloader"].lookup == ("other.example",)  # `-r`
-    config = loaded(tmp_path, DOWNLOADER, name_servers=("ns.example",)).config
+    asked = loaded(tmp_path, DOWNLOADER, lookup="other.example").config
+    assert asked.chains["s3downloader"].lookup == ("other.example",)  # `-r`
+    told = loaded(tmp_path, DOWNLOADER, name_servers=("ns.example",))
+    assert ["logging"] == [finding.key for finding in told.warnings if finding.problem == "is not used"]
+    config = told.config
     assert config.nameservers == NameServers(("ns.example",))
     chain = config.chains["s3downloader"]
     assert chain.source == "s3://archive/"

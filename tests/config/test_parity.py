@@ -50,7 +50,7 @@ def test_every_flag_of_their_own_parsers_stands_there(parse, monkeypatch):
     parser = told.value.args[0]
     flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
     assert flags
-    assert flags - WORDS - {"--config-file"} == set()
+    assert flags - WORDS == set()
 
 
 def test_every_test_that_it_names_is_there():

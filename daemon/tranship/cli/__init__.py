@@ -4,7 +4,7 @@ import typer
 
 from tranship import __version__
 from tranship.cli import check, clean, convert, demo, failed, process, request, resend, status, trace
-from tranship.cli.old_flags import PublishingCommand
+from tranship.cli.old_flags import FetchCommand, PublishingCommand
 
 app = typer.Typer(
     name="tranship",
@@ -20,7 +20,7 @@ app.command("mirror")(process.mirror)
 app.command("clean")(clean.clean)
 app.command("convert")(convert.convert)
 app.command("dispatcher", cls=PublishingCommand)(process.dispatcher)
-app.command("fetch", cls=PublishingCommand)(process.fetch)
+app.command("fetch", cls=FetchCommand)(process.fetch)
 app.command("move")(process.move)
 app.command("dispatch", cls=PublishingCommand, hidden=True)(process.dispatcher)
 app.command("check")(check.check)

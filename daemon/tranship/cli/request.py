@@ -15,13 +15,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from tranship.cli.ending import ended, explained
 from tranship.cli.login import VARIABLE, place_of, told_to
+from tranship.cli.old_flags import RequestGroup
 from tranship.run.supervisor import Exit
 from tranship.steps.request import Failure, read_reply
 from tranship.wire.contract import BusError, host_and_port
 from tranship.wire.messages import Message, Unsendable, compose
 from tranship.wire.zeromq import ZeroMQBus
 
-app = typer.Typer(help="Ask a server by hand.", no_args_is_help=True)
+app = typer.Typer(cls=RequestGroup, help="Ask a server by hand.", no_args_is_help=True)
 
 
 def _address(text: str) -> str:

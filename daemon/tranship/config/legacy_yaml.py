@@ -202,7 +202,10 @@ def _is_downloader(value: Mapping[str, Any]) -> bool:
 def _downloader(reading: _Reading) -> None:
     chain = _fetching(reading, "s3downloader")
     known = ("subscribe-topic", "publish-topic", "bucket", "download_destination", "s3_kwargs", "services")
-    reading.unread((), (*known, "subscriber_addresses", "logging"))
+    reading.unread((), (*known, "subscriber_addresses", "nameserver", "logging"))
+    if "logging" in reading.old.value:
+        advice = "`-v` says more, `-l FILE` says it to a file, which logrotate turns"
+        reading.report.warn(reading.old.place(("logging",)), "is not used", advice)
     reading.take((*chain, "topics"), ("subscribe-topic",))
     reading.take((*chain, "publish_topic"), ("publish-topic",))
     reading.hear(chain, (), "subscriber_addresses", "nameserver", "services")
