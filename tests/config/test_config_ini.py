@@ -231,6 +231,18 @@ SERVER_OPTIONS = {
         "compression = bzip",
         lambda c: c.unpack == Unpack(format="bzip2", directory=tempfile.gettempdir()),
     ),
+    "no working_directory": (
+        "compression = bzip\nworking_directory =",
+        lambda c: c.unpack == Unpack(format="bzip2", directory=tempfile.gettempdir()),
+    ),
+    "paths from here": (
+        "origin = in/{n}\ncompression = bzip\nworking_directory = work",
+        lambda c: (c.origin, c.unpack.directory) == (f"{Path.cwd()}/in/{{n}}", Path.cwd() / "work"),
+    ),
+    "empty parameters": (
+        "ssh_key_filename =\nconnection_parameters__client_kwargs__endpoint_url =",
+        lambda c: c.connection_parameters.plain() == {},
+    ),
 }
 
 NEEDS_ANOTHER = {
@@ -267,6 +279,9 @@ LISTENING = "[a]\nlisten = /x\ntopic = /a\nrequest_port = 9092\n"
     ("lines", "topics", "addresses", "nameserver", "services"),
     [
         ("", ("/x",), [], "localhost", ()),
+        ("nameserver = False\n", ("/x",), [], "localhost", ()),
+        ("addresses = h:1\n", ("/x",), ["h"], "localhost", ()),
+        ("addresses = h:1\nnameserver =\n", ("/x",), ["h"], "localhost", ()),
         (
             "topics = /y /z\nnameserver = False\naddresses = h:1 tcp://i:2\n",
             ("/y", "/z"),
@@ -380,11 +395,15 @@ CLIENT_OPTIONS = {
         lambda c: c.destination == "file:///out/{start_time:%Y%m%d}/",
     ),
     "destination by scp": ("destination = scp:///out", lambda c: c.destination == "scp:///out/"),
+    "destination by one slash": ("destination = FILE:/out", lambda c: c.destination == "file:///out/"),
+    "destination that is a bucket": ("destination = s3://bucket", lambda c: c.destination == "s3://bucket/"),
     "destination by s3": ("destination = s3://bucket/{uid}", lambda c: c.destination == "s3://bucket/{uid}"),
     "login": ("login = u:planted", lambda c: c.login.get_secret_value() == "u:planted"),
     "no login": ("login =", lambda c: c.login is None),
     "topic": ("topic = /b", lambda c: c.topic == "/b"),
     "publish_port": ("publish_port = 9021", lambda c: c.publish.address == "tcp://*:9021"),
+    "any publish_port": ("publish_port =", lambda c: c.publish.port == 0),
+    "no publish_port": ("publish_port = any", lambda c: c.publish.port == 0),
     "no nameservers": ("req_timeout = 1", lambda c: c.nameservers == NameServers(multicast=True)),
     "nameservers": ("nameservers = h1 h2", lambda c: c.nameservers == NameServers(("h1", "h2"))),
     "nameservers off": ("nameservers = False", lambda c: c.nameservers == NameServers()),
@@ -405,6 +424,13 @@ CLIENT_OPTIONS = {
         lambda c: c.processing_delay == timedelta(milliseconds=20),
     ),
     "heartbeat": ("heartbeat = False\nheartbeat_alarm_scale = 10", lambda c: c.heartbeat_alarm_scale == 0),
+    "heartbeat empty": ("heartbeat =\nheartbeat_alarm_scale = 10", lambda c: c.heartbeat_alarm_scale == 0),
+    "no processing_delay": ("processing_delay =", lambda c: c.processing_delay == timedelta(0)),
+    "no create_target_directory": (
+        "create_target_directory =",
+        lambda c: c.create_target_directory is False,
+    ),
+    "delete empty": ("compression = tar\ndelete =", lambda c: c.unpack == Unpack(format="tar")),
     "heartbeat on": ("heartbeat = True\nheartbeat_alarm_scale = 10", lambda c: c.heartbeat_alarm_scale == 10),
     "no heartbeat_alarm_scale": ("heartbeat = True", lambda c: c.heartbeat_alarm_scale == 0),
     "heartbeat_alarm_scale": ("heartbeat_alarm_scale = 1.5", lambda c: c.heartbeat_alarm_scale == 1.5),
@@ -554,10 +580,10 @@ def test_every_option_of_trollmoves_is_tested():
             ],
         ),
         (
-            SERVER.replace("topic = /a\n", "").replace("/in/", "in/"),
+            SERVER.replace("topic = /a\n", "").replace("{n}.dat", ""),
             [
                 ":1: [a] topic: is missing; give a topic like /1b/hrit",
-                ":2: [a] origin: 'in/{n}.dat' is no full path; begin it with /",
+                ":2: [a] origin: '/in/' names no file; end it with a pattern for the files' names, without `..`",
             ],
         ),
         (

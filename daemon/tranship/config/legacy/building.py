@@ -1,5 +1,6 @@
 """What the INI files of all roles have in common: a tree filled option by option, and how texts are read."""
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -91,8 +92,10 @@ def open_for_requests(section: Section, building: Building) -> None:
 
 
 def connection_parameters(items: Mapping[str, Item], building: Building) -> None:
-    """The options of movers among items."""
+    """The options of movers among items. An empty one says nothing."""
     for key, item in items.items():
+        if not item.text:
+            continue
         if key in BARE:
             building.put(("connection_parameters", key), item.text, item.place)
         elif key.startswith(NESTED):
@@ -126,20 +129,21 @@ def unpacking(section: Section, building: Building, program: str) -> None:
     if (
         "delete" in items and building.tree.value["role"] != "move"
     ):  # there the chain's own does it, at the end
-        building.put(("unpack", "delete"), items["delete"].text, items["delete"].place)
+        building.put(("unpack", "delete"), switch(items["delete"].text), items["delete"].place)
     if "remove_delay" in items and "origin" in items and "request_port" not in items:  # a stand-alone server
         building.put(("unpack", "keep"), items["remove_delay"].text, items["remove_delay"].place)
     if program == "prog":
-        given_folder = items.get("working_directory")
-        folder = given_folder.text if given_folder else tempfile.gettempdir()
-        place = (given_folder or compression).place
-        building.put(("unpack", "directory"), folder, place)
+        folder, place = (
+            text_of(section, "working_directory"),
+            items.get("working_directory", compression).place,
+        )
+        building.put(("unpack", "directory"), whole(folder) if folder else tempfile.gettempdir(), place)
 
 
 def heartbeat(items: Mapping[str, Item], building: Building, report: Report) -> None:
     """`heartbeat`: whether missed ones of a provider are of any concern."""
     item = items.get("heartbeat")
-    if item and item.text.lower() in ("0", "no", "false", "off"):
+    if item and item.text.lower() in ("", "0", "no", "false", "off"):
         building.put(("heartbeat_alarm_scale",), "0", item.place)
     elif item and item.text.lower() not in YES:
         report.error(item.place, f"{given(item.text)} does not fit", "give True or False")
@@ -159,6 +163,16 @@ def text_of(section: Section, key: str) -> str:
     return section.items[key].text if key in section.items else ""
 
 
+def switch(text: str) -> str:
+    """The text of a switch, of which an empty one is off."""
+    return text or "no"
+
+
+def whole(text: str) -> str:
+    """A path, as seen from where the process is started."""
+    return text if text.startswith("/") or not text else os.path.abspath(text)
+
+
 def is_off(text: str) -> bool:
     """Whether text means no, or nothing."""
     return text.strip().lower() in ("", "0") or is_no(text.strip())
@@ -169,13 +183,21 @@ def _switched(text: str) -> bool | str:
 
 
 CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+://)(?P<login>[^/]*@)")
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>/.*)", re.DOTALL)
 
 
 def destination(text: str) -> str:
-    """Theirs may lack the scheme; a file or scp destination is a folder in any case."""
-    url = CREDENTIALS.sub(r"\g<scheme>", f"file://{text}" if text.startswith("/") else text)
-    folder = url.startswith(("file:", "scp:")) and not url.endswith("/")
-    return f"{url}/" if folder else url
+    """Theirs may lack the scheme, or its two slashes; a file or scp destination is a folder in any case.
+
+    So is a whole bucket.
+    """
+    match = _SCHEME.fullmatch(text)
+    scheme, rest = (match["scheme"].lower(), match["rest"]) if match else ("file", text)
+    if not rest.startswith("/"):
+        return text
+    url = CREDENTIALS.sub(r"\g<scheme>", f"{scheme}:{'' if match and rest.startswith('//') else '//'}{rest}")
+    is_folder = scheme in ("file", "scp") or (scheme == "s3" and "/" not in url.removeprefix("s3://"))
+    return f"{url}/" if is_folder and not url.endswith("/") else url
 
 
 def folder(text: str) -> str:

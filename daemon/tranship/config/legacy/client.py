@@ -14,6 +14,7 @@ from tranship.config.legacy.building import (
     heartbeat,
     is_off,
     open_socket,
+    switch,
     tell_destination,
     text_of,
     unpacking,
@@ -74,6 +75,15 @@ def _name_servers(text: str) -> str:
     return "multicast" if text.lower() in YES else "no" if text == "0" else text
 
 
+def _port(text: str) -> str:
+    """A port; what is no number means any free one there."""
+    return text if text.isdecimal() else "0"
+
+
+def _delay(text: str) -> str:
+    return text or "0"
+
+
 def _login(text: str) -> str | None:
     return text or None
 
@@ -86,13 +96,15 @@ CLIENT: Mapping[str, Old] = MappingProxyType(
         ),
         "login": Old("login", "", _login),
         "topic": Old("topic"),
-        "publish_port": Old("publish.port"),
+        "publish_port": Old("publish.port", "no number: any free port", _port),
         "nameservers": Old("nameservers", "not given: multicast", _name_servers),
-        "processing_delay": Old("processing_delay", "in seconds"),
+        "processing_delay": Old("processing_delay", "in seconds", _delay),
         "heartbeat_alarm_scale": Old("heartbeat_alarm_scale", "not given, or `heartbeat = False`: 0"),
         "req_timeout": Old("req_timeout", "in seconds"),
         "transfer_req_timeout": Old("transfer_req_timeout", "in seconds"),
-        "create_target_directory": Old("create_target_directory", "made with the umask, not with mode 0777"),
+        "create_target_directory": Old(
+            "create_target_directory", "made with the umask, not with mode 0777", switch
+        ),
         "ftp_root": Old("ftp_root"),
         "backup_targets": Old("backup_targets"),
     }

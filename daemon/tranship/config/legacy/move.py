@@ -1,5 +1,6 @@
 """An INI file of Trollmoves' move_it."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -17,6 +18,7 @@ from tranship.config.legacy.building import (
     publishing,
     text_of,
     unpacking,
+    whole,
 )
 from tranship.config.legacy.server import NEEDS, SERVER
 from tranship.config.tree import Tree
@@ -56,6 +58,8 @@ def _destinations(text: str) -> list[dict[str, str]]:
 
 
 def _with_login(text: str) -> dict[str, str]:
+    if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*:", text):
+        return {"url": folder(whole(text))}
     match = CREDENTIALS.match(text)
     login = {"login": match["login"].removesuffix("@")} if match else {}
     return {"url": folder(text), **login}
@@ -65,7 +69,9 @@ MOVE: Mapping[str, Old] = MappingProxyType(
     {
         **{key: SERVER[key] for key in ("origin", "topic", "info")},
         "destinations": Old(
-            "destinations", "a login in a URL becomes `login`; always folders", _destinations
+            "destinations",
+            "a login in a URL becomes `login`; always folders, from where the process is started if no full paths",
+            _destinations,
         ),
         "delete": Old("delete", "when every destination has the file; there: when one has, or none"),
         "watchdog_timeout": SERVER["watchdog_timeout"],

@@ -16,6 +16,7 @@ from tranship.config.legacy.building import (
     publishing,
     text_of,
     unpacking,
+    whole,
 )
 from tranship.config.tree import Tree
 
@@ -50,15 +51,16 @@ def _archive(text: str) -> str | None:
 
 
 def _listen_somewhere(section: Section, building: Building) -> None:
-    if not {"nameserver", "addresses"} & set(section.items):
-        building.put(("listen", "nameserver"), "localhost", section.place)
+    """Ask the name server of this host, unless the section says whom else, or `addresses` and that it wants none."""
+    said = text_of(section, "nameserver")
+    if not said or (is_off(said) and not text_of(section, "addresses")):
+        building.put(("listen", "nameserver"), "localhost", section.items.get("nameserver", section).place)
 
 
 def _listening(key: str, item: Item, section: Section, building: Building) -> None:
     """An option of a chain that listens."""
     if key == "nameserver":
-        nobody = is_off(item.text) or item.text.strip() == "0"
-        building.put(("listen", "nameserver"), "no" if nobody else item.text, item.place)
+        building.put(("listen", "nameserver"), "no" if is_off(item.text) else item.text, item.place)
     elif key in _LISTEN_IDLE:
         building.report.warn(item.place, "changes nothing here", "remove it")
     elif not (key == "listen" and "topics" in section.items):
@@ -93,7 +95,7 @@ def _info(text: str) -> dict[str, object]:
 
 SERVER: Mapping[str, Old] = MappingProxyType(
     {
-        "origin": Old("origin"),
+        "origin": Old("origin", "from where the process is started, if it is no full path", whole),
         "topic": Old("topic"),
         "info": Old("info", "`k=v;k2=a,b`", _info),
         "station": Old("station"),
@@ -112,7 +114,9 @@ LISTEN: Mapping[str, Old] = MappingProxyType(
         "topics": Old("listen.topics"),
         "addresses": Old("listen.addresses"),
         "services": Old("listen.services"),
-        "nameserver": Old("listen.nameserver", "not given, and no `addresses`: localhost"),
+        "nameserver": Old(
+            "listen.nameserver", "not given: localhost; so with `False`, if there are no `addresses`"
+        ),
         **{key: Old("", "changes nothing here") for key in ("addr_listener", "timeout", "translate")},
     }
 )
