@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from posttroll.message import Message
+from trollmoves.move_it import process_notify
 
 from tranship.config import ConfigError, Loaded, Overrides, Watch, load, taken_on_trust
 from tranship.config.load import convert
@@ -89,6 +91,28 @@ def test_its_compression_unpacks_and_its_delete_waits_for_every_destination(tmp_
     assert bare.config.chains["hrit"].unpack.plan.folder == tempfile.gettempdir()  # as there
 
 
+def test_without_messages_there_need_be_no_topic(tmp_path: Path) -> None:
+    text = INI.replace("topic = /1b/hrit\n", "")
+    assert loaded(tmp_path, text).config.chains["hrit"].topic is None
+    with pytest.raises(ConfigError, match=r":1: \[hrit\] topic: is missing, and what is moved"):
+        loaded(tmp_path, text, publish_port=9050)
+
+
+def test_relative_paths_are_seen_from_where_it_is_started(tmp_path: Path) -> None:
+    text = INI.replace("origin = /in/", "origin = in/").replace("= /out ", "= out ")
+    chain = loaded(tmp_path, text).config.chains["hrit"]
+    assert chain.origin.startswith(f"{Path.cwd()}/in/")
+    assert chain.destinations[0].url == f"file://{Path.cwd()}/out/"
+
+
+def test_a_listening_section_moves_nothing_there_either(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "a.dat").touch()
+    message = Message("/x", "file", {"uri": f"{tmp_path}/a.dat", "uid": "a.dat"})
+    process_notify(message, None, {"destinations": f"file://{tmp_path}/out/", "delete": False})
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_ours(tmp_path: Path) -> None:
     chain = loaded(tmp_path, yaml.safe_dump(OURS)).config.chains["c"]
     assert [each.url for each in chain.destinations] == ["file:///out/", "sftp://h.example/in/"]
@@ -113,7 +137,10 @@ def test_ours(tmp_path: Path) -> None:
             "unpack.delete: does nothing here; the chain has a",
         ),
         (INI + "listen = /a\n", ":11: [hrit] listen: is not done by `tranship move`"),
-        (INI.replace("topic = /1b/hrit\n", ""), ":1: [hrit] topic: is missing"),
+        (
+            yaml.safe_dump({**OURS, "publish": 9050}).replace("topic: /a", ""),
+            "topic: is missing, and what is moved",
+        ),
         (with_(destinations=["/in"]), ": chains.c.destinations: is a folder whose files `origin` takes"),
         (with_(destinations=["/out", "/out/"]), ": chains.c.destinations: names a folder twice"),
         (with_(destinations=["/out/{name}/"]), "holds a field, and is to be one folder"),

@@ -73,7 +73,9 @@ class MoveChain(Options):
         Field(min_length=1),
         Wanted("a list of folders' URLs, or of blocks with `url` and a login"),
     ] = Field(description="Where every file goes; each in its own time, whatever becomes of the others.")
-    topic: Topic = Field(description="The subject of the messages that tell of moved files.")
+    topic: Annotated[Topic | None, Default("needed only with `publish`")] = Field(
+        default=None, description="The subject of the messages that tell of moved files."
+    )
     info: Metadata = Field(default={}, description="More items for every message, as they are.")
     settle: Annotated[Settle, Default("closed")] = Field(
         default=Closed(), description="When a file is complete: as for a chain of a server."

@@ -69,6 +69,9 @@ def check_move(
         wrong = folders(Path(Origin(chain.origin).root))
         if wrong:
             report.error(tree.place(("chains", name, "origin")), wrong, "make it, or mend the path")
+        if config.publish is not None and chain.topic is None:
+            told = "is missing, and what is moved is to be published"
+            report.error(tree.place(("chains", name, "topic")), told, "give a topic like /1b/hrit")
         chains[name] = _moved(chain, tree, ("chains", name), report, unseen)
     return config.model_copy(update={"chains": chains})
 

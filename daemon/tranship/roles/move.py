@@ -47,6 +47,10 @@ def move(config: MoveConfig, book: ClientBook, around: Surroundings) -> "Process
     return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock, only_gone))
 
 
+UNTOLD = "/"
+"""The topic of what nobody is told of."""
+
+
 class _Chain:
     """One place and its destinations. It is the outlet of its own reception."""
 
@@ -142,10 +146,10 @@ class _Chain:
         path, name, now = sighting.path, os.path.basename(sighting.path), self._around.clock.now()
         items: dict[str, Any] = {**self.options.info, **fields, "uri": path, "uid": name}
         items["tranship"] = {"v": 1, "size": sighting.size, "mtime": sighting.mtime_ns}
-        frame = compose(self.options.topic, "file", items).encode()
+        topic = self.options.topic or UNTOLD
+        frame = compose(topic, "file", items).encode()
         for folder, identity in zip(self._destinations, self._identities(sighting), strict=True):
             destination = str(Place.parse(folder).below(name))
-            topic, at = self.options.topic, sighting.at
             yield NewJob(
                 self._name,
                 identity,
@@ -158,7 +162,7 @@ class _Chain:
                 folder,
                 False,
                 frame,
-                at,
+                sighting.at,
                 now,
                 self._around.clock.steady(),
             )

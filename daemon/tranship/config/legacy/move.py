@@ -38,7 +38,7 @@ def _section(section: Section, building: Building) -> None:
         elif key == "listen":
             report.error(
                 item.place,
-                "is not done by `tranship move`",
+                "is not done by `tranship move`, and with `move_it.py` nothing is moved, either",
                 "use `tranship dispatcher`, which hears messages",
             )
         elif key in ("publish_port", "publisher_port"):
