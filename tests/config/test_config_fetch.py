@@ -73,7 +73,7 @@ def test_the_s3_downloaders_file(tmp_path: Path) -> None:
     asked = loaded(tmp_path, DOWNLOADER, lookup="other.example").config
     assert asked.chains["s3downloader"].lookup == ("other.example",)  # `-r`
     told = loaded(tmp_path, DOWNLOADER, name_servers=("ns.example",))
-    assert ["logging"] == [finding.key for finding in told.warnings if finding.problem == "is not used"]
+    assert [finding.key for finding in told.warnings if finding.problem == "is not used"] == ["logging"]
     config = told.config
     assert config.nameservers == NameServers(("ns.example",))
     chain = config.chains["s3downloader"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from configparser import RawConfigParser
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from trollmoves.filescleaner import FilesCleaner
 
 from stage import Site, free_port
 from tranship.config import ConfigError, load
+from tranship.roles.clean import rule_of
 from tranship.steps.clean import Rule, Times, clean
 
 DAY = 86400.0
@@ -60,7 +62,9 @@ def left(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("recursive", [False, True])
-@pytest.mark.parametrize("templates", ["*", "*.nc", "x/*.nc", "*/*", "*.nc, *.dat"])
+@pytest.mark.parametrize(
+    "templates", ["*", "*.nc", "x/*.nc", "*/*", "*.nc, *.dat", "*/", "x/, old empty.nc/", "./x//*.nc"]
+)
 def test_it_deletes_what_remove_it_deletes(tmp_path, templates, recursive, hidden):
     theirs, ours = tree(tmp_path / "theirs"), tree(tmp_path / "ours")
     info = {"base_dir": str(theirs), "templates": templates, "days": "5", "stat_time_method": "st_mtime"}
@@ -79,10 +83,30 @@ def test_it_deletes_what_remove_it_deletes(tmp_path, templates, recursive, hidde
     done = clean(rule, time.time(), remove=True)
     assert planned == done
     # theirs removes every empty folder that it comes by; a new one may be somebody's who is about to write there
-    spared = {"new empty"} if recursive and templates in ("*", "*.nc", "*.nc, *.dat") else set()
+    spared = {"new empty"} if recursive and templates not in ("x/*.nc", "*/*", "./x//*.nc") else set()
     assert left(ours) - spared == left(theirs)
     assert not done.errors
     assert {gone.size for gone in done.gone if not gone.folder} <= {5}
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_link_is_as_old_as_what_it_leads_to_as_there(tmp_path, fresh):
+    for base in (tmp_path / "theirs", tmp_path / "ours"):
+        base.mkdir()
+        made(base / "now.dat", 1 if fresh else 9)
+        (base / "latest.nc").symlink_to("now.dat")
+        old(base / "latest.nc", 9)
+    info = {
+        "base_dir": str(tmp_path / "theirs"),
+        "templates": "*.nc",
+        "days": "5",
+        "stat_time_method": "st_mtime",
+    }
+    FilesCleaner(Said(), "s", info, dry_run=False).clean_section()
+    rule = Rule(str(tmp_path / "ours"), ("*.nc",), timedelta(days=5), Times.MTIME)
+    clean(rule, time.time(), remove=True)
+    assert left(tmp_path / "ours") == left(tmp_path / "theirs")
+    assert ("latest.nc" in left(tmp_path / "ours")) is fresh
 
 
 def test_no_link_leads_out(tmp_path):
@@ -179,6 +203,36 @@ def test_a_file_of_remove_it_is_read_as_it_is(tmp_path):
         )
         with pytest.raises(ConfigError, match=told):
             load(file)
+
+
+def test_templates_that_are_full_paths_are_cleaned_there_as_by_remove_it(tmp_path):
+    """As in Trollmoves' own example, where `base_dir` has to be there, and counts for nothing else."""
+    for side in ("theirs", "ours"):
+        tree(tmp_path / side / "a")
+        tree(tmp_path / side / "b")
+        (tmp_path / side / "base").mkdir()
+        made(tmp_path / side / "base/9.nc", 9)
+
+    def text(side: str) -> str:
+        here = tmp_path / side
+        return (
+            f"[one]\nbase_dir = {here}/base\ntemplates = *.nc,{here}/a/*.nc,{here}/b/x/*\ndays = 5\n"
+            f"stat_time_method = st_mtime\n[two]\nbase_dir = {here}/base\ntemplates = {here}/a/x/old*/\ndays = 5\n"
+        )
+
+    theirs = RawConfigParser()
+    theirs.read_string(text("theirs"))
+    for name in theirs.sections():
+        FilesCleaner(Said(), name, dict(theirs.items(name)), dry_run=False).clean_section()
+    (tmp_path / "clean.ini").write_text(text("ours"))
+    loaded = load(tmp_path / "clean.ini")
+    for chain in loaded.config.chains.values():
+        assert not clean(rule_of(chain), time.time(), remove=True).errors
+    assert left(tmp_path / "ours") == left(tmp_path / "theirs")
+    assert not (tmp_path / "ours/base/9.nc").exists()
+    told = f"holds full paths, so that all are taken from {tmp_path}/ours"
+    assert told in [warning.problem for warning in loaded.warnings]
+    assert loaded.config.chains["two"].base_dir == tmp_path / "ours/a/x"
 
 
 class _Post(socketserver.StreamRequestHandler):

@@ -1,5 +1,6 @@
 """The options of `tranship clean`: delete what is old, and tell of it. And the INI files of `remove_it.py`."""
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -46,11 +47,12 @@ class CleanChain(Options):
     """One folder that is kept clean."""
 
     base_dir: FullPath = Field(
-        description="What is cleaned lies below here. Links that lead elsewhere are not followed."
+        description="What is cleaned lies below here. Links are not followed; one to a file is as old as the younger of "
+        "the two."
     )
     templates: Templates = Field(
         description="Which files, as shell patterns below `base_dir`. `*` stands for anything but `/`, and not for a "
-        "dot at the beginning. What ends with `.keep` stays."
+        "dot at the beginning. With a / at the end: folders. What ends with `.keep` stays."
     )
     older_than: Duration = Field(description="Only what is older.")
     time: Annotated[Times, Wanted("ctime, mtime or atime")] = Field(
@@ -146,10 +148,34 @@ def clean_tree(sections: list[Section], report: Report) -> Tree:
                 report.warn(
                     item.place, "is read by nobody", f"did you mean `{meant}`?" if meant else "remove it"
                 )
+        _based(chain, places, section, report)
         _age(section, chain, places, report)
     if value.get("mail", {}).keys() - {"subject"} != {"host", "to"}:
         value.pop("mail", None)  # it needs all of them there, too
     return Tree(value, places, glue=" ")
+
+
+def _based(chain: dict[str, Any], places: dict[Loc, Place], section: Section, report: Report) -> None:
+    """Have the base as seen from where it is started, and so high that templates which are full paths lie below."""
+    base, templates = chain.get("base_dir"), chain.get("templates", [])
+    if not base:
+        return
+    chain["base_dir"] = base = os.path.abspath(base)
+    if not any(template.startswith("/") for template in templates):
+        return
+    paths = [os.path.join(base, template) for template in templates]
+    fixed = os.path.commonpath([_folder(path) for path in paths])
+    chain["base_dir"] = fixed
+    chain["templates"] = [path.removeprefix(fixed).lstrip("/") for path in paths]
+    place = places["chains", section.name, "templates"]
+    report.warn(
+        place, f"holds full paths, so that all are taken from {fixed}", "write a section for each folder"
+    )
+
+
+def _folder(path: str) -> str:
+    """The folder, without patterns, in which what path names lies."""
+    return re.split(r"[*?[]", path.rstrip("/"), maxsplit=1)[0].rpartition("/")[0] or "/"
 
 
 def _read(key: str, text: str) -> object:

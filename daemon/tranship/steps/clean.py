@@ -1,7 +1,8 @@
 """clean: delete what is old below a folder, and folders that this leaves empty.
 
 Every folder is opened below the one before it, and no link is followed: whatever somebody puts there meanwhile, nothing
-outside is looked at or deleted.
+outside is looked into or deleted. A link to a file is as old as the younger of the two: one to what is written anew and
+anew stays.
 """
 
 import fnmatch
@@ -24,7 +25,10 @@ class Times(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is old. templates: shell patterns below base; recursive: their last part holds in all folders below."""
+    """What is old. templates: shell patterns below base; recursive: their last part holds in all folders below.
+
+    A template that ends with / means folders, unless it is recursive.
+    """
 
     base: str
     templates: tuple[str, ...]
@@ -61,12 +65,12 @@ def clean(rule: Rule, now: float, *, remove: bool, gone: Callable[[Gone], None] 
     try:
         with _opened(rule.base) as base:
             for template in rule.templates:
-                *folders, last = template.strip("/").split("/")
+                *folders, last = [part for part in template.split("/") if part not in ("", ".")] or [""]
                 for folder, path in _folders(base, rule.base.rstrip("/") or "/", folders, sweep):
                     if rule.recursive:
                         sweep.below(folder, path, last)
                     else:
-                        sweep.here(folder, path, last)
+                        sweep.here(folder, path, last, files=not template.endswith("/"))
     except OSError as error:
         sweep.outcome.errors.append((rule.base, error.strerror or str(error)))
     return sweep.outcome
@@ -81,11 +85,11 @@ class _Sweep:
     outcome: Cleaned = field(default_factory=Cleaned)
     _done: set[str] = field(default_factory=set)
 
-    def here(self, folder: int, path: str, pattern: str) -> None:
-        """Delete what fits the pattern in the folder (open) at path, and is old."""
+    def here(self, folder: int, path: str, pattern: str, *, files: bool = True) -> None:
+        """Delete what fits the pattern in the folder (open) at path, and is old; of folders only, unless files."""
         for name in self.names(folder, path, pattern):
             whole = os.path.join(path, name)
-            if not name.endswith(".keep") and whole not in self._done:
+            if not name.endswith(".keep") and whole not in self._done and (files or _is_folder(folder, name)):
                 self._consider(folder, name, whole)
 
     def below(self, folder: int, path: str, pattern: str) -> None:
@@ -122,7 +126,7 @@ class _Sweep:
         try:
             facts = os.stat(name, dir_fd=folder, follow_symlinks=False)
             why = self._age(facts)
-            if why is None:
+            if why is None or (stat.S_ISLNK(facts.st_mode) and self._leads_to_new(folder, name)):
                 return
             if stat.S_ISDIR(facts.st_mode):
                 with _opened(name, folder) as inner:
@@ -135,6 +139,13 @@ class _Sweep:
             return  # somebody else was quicker
         except OSError as error:
             self._error(path, error)
+
+    def _leads_to_new(self, folder: int, name: str) -> bool:
+        try:
+            facts = os.stat(name, dir_fd=folder)
+        except OSError:  # to nothing
+            return False
+        return not stat.S_ISDIR(facts.st_mode) and self._age(facts) is None
 
     def _delete(self, folder: int, name: str, gone: Gone) -> None:
         if self.remove and gone.folder:
