@@ -47,8 +47,8 @@ class CleanChain(Options):
     """One folder that is kept clean."""
 
     base_dir: FullPath = Field(
-        description="What is cleaned lies below here. Links are not followed; one to a file is as old as the younger of "
-        "the two."
+        description="What is cleaned lies below here. Links are not followed; one to a file is as old as the younger "
+        "of the two."
     )
     templates: Templates = Field(
         description="Which files, as shell patterns below `base_dir`. `*` stands for anything but `/`, and not for a "
