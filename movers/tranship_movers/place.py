@@ -5,7 +5,7 @@ import re
 import socket
 from dataclasses import dataclass, field, replace
 from typing import Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pydantic import SecretStr
 
@@ -13,6 +13,7 @@ from tranship_movers.errors import Misconfigured, NameRefused
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
+_NO_HOST = re.compile(r"[\s/?#@\\]")
 _QUERIED = frozenset({"http", "https", "webdav", "webdavs"})
 """Schemes in which `?` starts a query and `#` a fragment; elsewhere both are plain characters of a path."""
 
@@ -57,7 +58,7 @@ class Place:
         login, _, address = authority.rpartition("@")
         user, colon, password = login.partition(":")
         host, port = _host_and_port(url, address)
-        if not host and scheme in _QUERIED:
+        if not host and (login or scheme in _QUERIED):
             raise Misconfigured("names no host", where=shown(url))
         place = cls(
             scheme=scheme,
@@ -105,6 +106,12 @@ class Place:
         return self.path
 
     @property
+    def passwordless(self) -> str:
+        """The URL with the user, but without password and query; `parse` reads it back."""
+        scheme, _, rest = str(self).partition("://")
+        return f"{scheme}://{quote(self.user, safe='')}@{rest}" if self.user else str(self)
+
+    @property
     def is_local(self) -> bool:
         """Whether this is the file system of this machine."""
         return self.scheme == "file" and self.host.lower() in ("", "localhost", socket.gethostname().lower())
@@ -146,7 +153,10 @@ def _host_and_port(url: str, address: str) -> tuple[str, int | None]:
     port = int(match[3]) if match[3] else None
     if port is not None and not 0 < port < 65536:
         raise Misconfigured("names a port outside 1 to 65535", where=shown(url))
-    return unquote(match[1] or match[2] or ""), port
+    host = unquote(match[1] or match[2] or "")
+    if _NO_HOST.search(host):
+        raise Misconfigured("names no valid host and port", where=shown(url))
+    return host, port
 
 
 def _refuse_control(url: str, text: str) -> None:
@@ -156,6 +166,6 @@ def _refuse_control(url: str, text: str) -> None:
 
 
 def _inside(name: str, place: Place) -> str:
-    if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+    if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\0\r\n"):
         raise NameRefused(f"{name!r} is no name inside a folder", where=str(place))
     return name

@@ -1,6 +1,8 @@
 import pytest
 
 from tranship.core.allow import Allowed
+from tranship_movers.errors import Misconfigured
+from tranship_movers.place import Place
 
 
 @pytest.mark.parametrize(
@@ -30,16 +32,43 @@ from tranship.core.allow import Allowed
         ("s3://bucket/**", "s3://bucket2/key", False),
         ("file:///d.t/**", "file:///dat/x", False),
         ("**", "gopher://anything/at/all", True),
+        ("sftp://[fd00::1]:2222/in/**", "sftp://[FD00::1]:2222/in/x", True),
+        ("sftp://[fd00::1]/in/**", "sftp://[fd00::2]/in/x", False),
+        ("sftp://Archive/in/**", "sftp://archive/in/x", True),
+        ("ftp://an na@h/in/**", "ftp://an%20na@h/in/x", True),
+        # what is no part of a path elsewhere is a plain character of one here
+        ("file:///data/out/**", "file:///data/out#/x", False),
+        ("file:///data/out/**", "file:///data/out?/x", False),
+        ("file:///data/out/**", "file:///data/ou\tt/x", False),
+        ("sftp://host/in/*/", "sftp://host/in/a/?/b/", False),
+        # who the user is says nothing of the host
+        ("sftp://host/in/**", "sftp://me%40host%2Fin%2F@evil/x", False),
+        ("sftp://me@host/in/**", "sftp://me%40host%2Fin%2F@evil/x", False),
+        ("sftp://*@host/in/**", "sftp://me%40host%2Fin%2F@evil/x", False),
+        ("http://host/in/**", "http://host%2Fin%2F@evil/in/x", False),
     ],
 )
 def test_a_pattern_fits_what_it_says(pattern: str, url: str, fits: bool) -> None:
-    assert Allowed([pattern])(url) is fits
+    assert Allowed([pattern])(Place.parse(url)) is fits
 
 
 def test_nothing_is_allowed_by_default() -> None:
-    assert not Allowed([])("file:///tmp/x")
+    assert not Allowed([])(Place.parse("file:///tmp/x"))
 
 
-@pytest.mark.parametrize("url", ["file:///data/out/a\0b", "sftp://[host/in/x", "sftp://host:port/in/x"])
-def test_what_can_not_be_judged_is_not_allowed(url: str) -> None:
-    assert not Allowed(["file:///data/out/**", "sftp://**"])(url)
+@pytest.mark.parametrize(
+    "place",
+    [
+        Place("file", path="/data/out/a\0b"),
+        Place("file", path="/data/out/../x"),
+        Place("sftp", "host", "/in/../x"),
+    ],
+)
+def test_what_can_not_be_judged_is_not_allowed(place: Place) -> None:
+    assert not Allowed(["file:///data/out/**", "sftp://**"])(place)
+
+
+@pytest.mark.parametrize("host", ["evil%2Fx.example", "evil%23.example", "a%40b.example", "a%20b.example"])
+def test_a_host_is_one(host: str) -> None:
+    with pytest.raises(Misconfigured):
+        Place.parse(f"ftp://{host}/in/")

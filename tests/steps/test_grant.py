@@ -72,6 +72,11 @@ def test_what_was_announced_goes_to_allowed_places(
         ({"path": "../up"}, "bad path", Failure.REFUSED),
         ({"path": "/up"}, "bad path", Failure.REFUSED),
         ({"path": 7}, "bad path", Failure.REFUSED),
+        ({"path": "a\r\nDELE b"}, "bad path", Failure.REFUSED),
+        ({"destination": "file:///out#/x/"}, "destination", Failure.REFUSED),
+        ({"destination": "sftp://anna%40host%2Fin%2F@evil/"}, "destination", Failure.REFUSED),
+        ({"backup_targets": ["h:" + "9" * 5000]}, "bad backup_targets", Failure.REFUSED),
+        ({"backup_targets": ["h"] * 17}, "bad backup_targets", Failure.REFUSED),
         ({"backup_targets": "host"}, "bad backup_targets", Failure.REFUSED),
         ({"backup_targets": ["a/b"]}, "bad backup_targets", Failure.REFUSED),
         (

@@ -13,7 +13,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
+
+from tranship_movers.place import Place
 
 EVERYTHING = "**"
 """The pattern of legacy configurations, whose destinations were never limited."""
@@ -25,41 +27,37 @@ class Allowed:
 
     patterns: Sequence[str]
 
-    def __call__(self, url: str) -> bool:
-        """Whether the destination url (credentials don't matter) is one of them."""
+    def __call__(self, place: Place) -> bool:
+        """Whether place (its password doesn't matter) is one of them.
+
+        It is judged as it was taken apart for the mover: two readers of one URL need not read the same in it.
+        """
         if EVERYTHING in self.patterns:
             return True
-        place = _plain(url)
-        return place is not None and any(_expression(pattern).fullmatch(place) for pattern in self.patterns)
+        told = _plain(place)
+        return told is not None and any(_expression(pattern).fullmatch(told) for pattern in self.patterns)
 
 
-def _plain(url: str) -> str | None:
+def _plain(place: Place) -> str | None:
     """scheme://user@host:port/path with the path resolved; None for what can't be judged."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    if "\0" in place.path or ".." in place.path.split("/"):
         return None
-    scheme = (parts.scheme or "file").lower()
-    path = unquote(parts.path)
-    if "\0" in path or ".." in path.split("/"):
-        return None
-    folder = "/" if path.endswith("/") else ""
-    path = posixpath.normpath("/" + path.lstrip("/")).rstrip("/") + folder
-    if scheme == "file":
+    folder = "/" if place.path.endswith("/") else ""
+    path = posixpath.normpath("/" + place.path.lstrip("/")).rstrip("/") + folder
+    if place.scheme == "file":
         return f"file://{path}"
-    host = (parts.hostname or "") + (f":{port}" if port else "")
-    return f"{scheme}://{parts.username or ''}@{host}{path}"
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    port = f":{place.port}" if place.port else ""
+    return f"{place.scheme}://{quote(place.user, safe='')}@{host.lower()}{port}{path}"
 
 
 @lru_cache(maxsize=1024)
 def _expression(pattern: str) -> re.Pattern[str]:
     scheme, _, rest = pattern.partition("://")
     host, slash, path = rest.partition("/")
-    if scheme.lower() == "file":
-        host = ""
-    elif "@" not in host:
-        host = "\1@" + host
+    user, _, host = host.rpartition("@") if "@" in host else ("\1", "@", host)
+    user, host = quote(unquote(user), safe="*\1"), host.lower()
+    host = "" if scheme.lower() == "file" else f"{user}@{host}"
     return re.compile(f"{re.escape(scheme.lower())}://" + _glob(host) + _path(slash + path))
 
 

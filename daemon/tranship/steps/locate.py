@@ -68,8 +68,8 @@ def locate(items: Mapping[str, Any], source: str | None = None) -> Located:
 def allowed(located: Located, patterns: Allowed) -> bool:
     """Whether files may be fetched from there."""
     if located.place.scheme in LOCAL:
-        return Allowed([pattern for pattern in patterns.patterns if pattern != EVERYTHING])(located.url)
-    return patterns(located.url)
+        return Allowed([pattern for pattern in patterns.patterns if pattern != EVERYTHING])(located.place)
+    return patterns(located.place)
 
 
 def schemes_of(patterns: Allowed) -> frozenset[str]:

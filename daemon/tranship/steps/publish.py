@@ -64,8 +64,7 @@ def uri_at(place: Place, folder: str, uid: str, *, local: bool) -> str:
     path = place.name_for(uid) if whole else posixpath.join(place.path, folder, uid)
     if local:
         return path
-    scheme, _, rest = str(place.at(path)).partition("://")
-    return f"{scheme}://{place.user}@{rest}" if place.user else f"{scheme}://{rest}"
+    return place.at(path).passwordless
 
 
 def _localised(data: Mapping[str, Any], place: Place, *, local: bool) -> dict[str, Any]:

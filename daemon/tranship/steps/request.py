@@ -204,7 +204,7 @@ class Grant:
         for path, folder in wanted.paths.items():
             place = _below(wanted.destination, folder)
             for target in (place, *(_backup(place, backup) for backup in wanted.backups)):
-                if not self.allowed(_passwordless(target)):
+                if not self.allowed(target):
                     told_so = f"destination {target} is not allowed; add it to `allow` of chain {self.chain}"
                     raise _RefusedError("destination", told_so)
             announced = told.get(path)
@@ -218,7 +218,7 @@ class Grant:
                     f"{path} was announced anew with number {announced.seq}",
                     Failure.SUPERSEDED,
                 )
-            moves.append(Move(announced.version, place, _passwordless(place), wanted.backups))
+            moves.append(Move(announced.version, place, place.passwordless, wanted.backups))
         return moves
 
 
@@ -348,7 +348,13 @@ def _folder(path: object) -> str:
         return ""
     if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/") or not _is_text(path):
         raise _RefusedError("bad path", f"path {str(path)[:200]!r} leads out of the destination")
+    if any(letter in path for letter in "\r\n"):
+        raise _RefusedError("bad path", f"path {path[:200]!r} holds a line break")
     return path
+
+
+_BACKUPS = 16
+"""Each is tried for as long as a host that does not answer takes."""
 
 
 def _backups(targets: object) -> tuple[str, ...]:
@@ -356,11 +362,13 @@ def _backups(targets: object) -> tuple[str, ...]:
         return ()
     if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
         raise _RefusedError("bad backup_targets", "`backup_targets` is no list of hosts")
+    if len(targets) > _BACKUPS:
+        raise _RefusedError("bad backup_targets", f"`backup_targets` names more than {_BACKUPS} hosts")
     return tuple(targets)
 
 
 def _backup(place: Place, target: str) -> Place:
-    host, _, port = target.rpartition(":") if re.search(r":[0-9]+$", target) else (target, "", "")
+    host, _, port = target.rpartition(":") if re.search(r":[0-9]{1,9}$", target) else (target, "", "")
     if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]", host):
         raise _RefusedError(
             "bad backup_targets", f"{target.rpartition('@')[2][:100]!r} in `backup_targets` is no host"
@@ -376,11 +384,6 @@ def _port(text: str) -> int:
 
 def _below(place: Place, folder: str) -> Place:
     return place.below(folder.rstrip("/") + "/") if folder else place
-
-
-def _passwordless(place: Place) -> str:
-    scheme, _, rest = str(place).partition("://")
-    return f"{scheme}://{place.user}@{rest}" if place.user else str(place)
 
 
 def seq_of(data: object) -> int | None:
