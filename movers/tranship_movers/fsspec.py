@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol, TypeVar
+from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 import fsspec
 from fsspec.registry import get_filesystem_class
@@ -196,8 +197,8 @@ class FsspecMover:
         with translated(str(self._place), self._failure):
             return self._worker.call(act)
 
-    def _failure(self, error: Exception) -> MoverError | None:
-        """The error that an exception of any library means; a programming error is none."""
+    def _failure(self, error: Exception) -> MoverError:
+        """The error that an exception of any library means: of what it stumbles over in others' bytes, too."""
         told = str(error)
         for secret in self._secrets:
             told = told.replace(secret, "***")
@@ -209,7 +210,7 @@ class FsspecMover:
         name = type(error).__name__
         if re.search("auth|credential|login|permission", name, re.I):
             return LoginRefused(f"{name}: {told}")
-        return None if type(error).__module__ == "builtins" else Temporary(f"{name}: {told}")
+        return Temporary(f"{name}: {told}")
 
 
 FAILURES: tuple[tuple[type[Exception], type[MoverError]], ...] = (
@@ -260,19 +261,20 @@ def _refuse_strangers(told: object, schemes: frozenset[str]) -> None:
             raise Misconfigured(f"file systems of {scheme!r} are not taken from messages")
     if "cls" in told and told["cls"] != _class_of(str(told.get("protocol"))):
         raise Misconfigured("the message names a class of its own for its file system")
-    if told.get("protocol") in ARCHIVES and "target_protocol" not in told:
+    if told.get("protocol") in ARCHIVES:
         _refuse_strange_archive(told, schemes)
     for each in told.values():
         _refuse_strangers(each, schemes)
 
 
 def _refuse_strange_archive(told: Mapping[str, Any], schemes: frozenset[str]) -> None:
-    """An archive may lie in a file of a URL; a bare path is one of this machine."""
-    where = told.get("fo") or next(iter(told.get("args") or ()), None)
-    for link in where.split("::") if isinstance(where, str) else ():
-        scheme = link.partition("://")[0] if "://" in link else "file"
-        if scheme not in schemes:
-            raise Misconfigured(f"archives in {scheme!r} are not taken from messages")
+    """An archive may lie in a file of a URL; a bare path is one of this machine. It is not written."""
+    where = told.get("fo") or next(iter(told.get("args") or ()), "")
+    scheme = where.partition("://")[0] if isinstance(where, str) and "://" in where else "file"
+    if told.get("target_protocol", scheme) not in schemes or (isinstance(where, str) and "::" in where):
+        raise Misconfigured(f"archives in {scheme!r} are not taken from messages")
+    if told.get("mode", "r") != "r":
+        raise Misconfigured("archives are not written by order of a message")
 
 
 def _class_of(scheme: str) -> str:
@@ -307,6 +309,9 @@ def _made(make: Callable[[], FileSystem]) -> FileSystem:
 
 
 def _facts_of(name: str, told: Mapping[str, Any]) -> Facts:
+    if told.get("compress_type", ZIP_STORED) not in (ZIP_STORED, ZIP_DEFLATED):
+        # zipfile unpacks a whole piece of these at once, and a piece may become a thousand times as large
+        raise Permanent(f"{name!r} is packed by another method than deflate, which is not read")
     is_folder = told.get("type") == "directory"
     size = told.get("size")
     if size is None and not is_folder:

@@ -179,6 +179,8 @@ ZIP = {"cls": "fsspec.implementations.zip:ZipFileSystem", "protocol": "zip", "ar
         {**ZIP, "args": ["/etc/secret.zip"]},
         {**ZIP, "fo": "zip://x.zip::file:///etc/secret.zip"},
         {**ZIP, "fo": "/etc/secret.zip", "target_protocol": "local"},
+        {**ZIP, "fo": "file:///etc/secret.zip::memory://a", "target_protocol": "memory"},
+        {**ZIP, "fo": "memory://a", "mode": "w"},
         {**MEMORY, "extra": {"cls": "antigravity:x", "protocol": "memory"}},
         {**MEMORY, "extra": [{"protocol": "local"}]},
         {**MEMORY, "protocol": ["local"]},
@@ -272,9 +274,25 @@ def test_what_an_exception_means(error: Exception, kind: type[MoverError], tmp_p
     assert type(refused.value) is kind
 
 
-def test_a_programming_error_is_seen() -> None:
-    with closing(failing(Failing(error=KeyError("x")))) as mover, pytest.raises(KeyError):
+@pytest.mark.parametrize("error", [KeyError("x"), AttributeError("x"), RuntimeError("encrypted")], ids=repr)
+def test_what_a_library_stumbles_over_is_about_the_file(error: Exception) -> None:
+    with (
+        closing(failing(Failing(error=error))) as mover,
+        pytest.raises(Temporary, match=type(error).__name__),
+    ):
         mover.stat("/x")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_zipfile_would_unpack_in_memory_is_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("m.dat", CONTENT)
+    told = fsspec.filesystem("zip", fo=f"file://{tmp_path}/a.zip").to_json()
+    with (
+        closing(connect("zip://a.zip/", filesystem_of(told, {"zip", "file"}))) as mover,
+        pytest.raises(Permanent, match="method"),
+    ):
+        mover.get("m.dat", tmp_path / "got")
 
 
 def test_a_call_that_hangs_ends_at_the_deadline() -> None:

@@ -225,7 +225,58 @@ HOSTILE: list[dict[str, Any]] = [
     {"filesystem": {"protocol": "zip", "args": ["/etc/x.zip"]}, "path": "m"},
     {"filesystem": {"protocol": "http"}, "path": "file:///etc/passwd"},
     {"filesystem": {"protocol": "http"}, "path": 7},
+    {"filesystem": {"protocol": "zip", "fo": "http://127.0.0.1:1/a.zip"}, "path": "m\udcff"},
+    {
+        "filesystem": {"protocol": "zip", "fo": {"fs": {"protocol": "http"}, "path": "http://a/b"}},
+        "path": "m",
+    },
+    {"filesystem": {"protocol": "zip", "fo": "/a.zip", "target_protocol": ["http"]}, "path": "m"},
+    {"filesystem": {"protocol": "zip", "fo": "http://127.0.0.1:1/a%3A%3Ab.zip"}, "path": "m"},
+    {"filesystem": {"protocol": "generic"}, "path": "/etc/passwd"},
+    {"uri": "generic:///etc/passwd"},
+    {"uri": "dir:///etc/passwd"},
+    {"uri": "reference://x/y"},
 ]
+
+
+def test_an_archive_is_read_only_where_it_is_allowed(tmp_path: Path) -> None:
+    """What a message says of a file system is not what fsspec is told: it could read elsewhere, and write."""
+
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            folder = it.site.incoming
+            secret, victim, good = tmp_path / "secret.zip", folder / "victim.zip", folder / "good.zip"
+            for path in (secret, victim, good):
+                with zipfile.ZipFile(path, "w") as archive:
+                    archive.writestr("m.dat", path.name)
+            before = victim.read_bytes()
+            locked = bytearray(good.read_bytes())
+            locked[6] |= 1  # encrypted, it says
+            locked[locked.rfind(b"PK\1\2") + 8] |= 1
+            (folder / "locked.zip").write_bytes(locked)
+            (folder / "junk.tar").write_bytes(locked)
+            running = await it.start(allow=[f"file://{folder}/**"])
+            url = f"file://{good}"
+            for told in (
+                {"fo": f"file://{secret}::{url}", "target_protocol": "file"},
+                {"fo": f"file://{secret}::{url}"},
+                {"fo": str(victim), "target_protocol": "file", "mode": "w"},
+                {"fo": url, "target_options": [1]},
+                {"fo": url, "target_options": {"client_kwargs": 7}},
+                {"fo": url, "args": {"a": 1}, "extra": {"cls": "antigravity:x"}},
+            ):
+                it.say("odd", filesystem={"protocol": "zip", **told}, path="m.dat")
+            it.say("locked", uri=f"zip://m.dat::file://{folder}/locked.zip")
+            it.say("junk", uri=f"tar://m.dat::file://{folder}/junk.tar")
+            it.say("good", uri=f"zip://m.dat::{url}")
+            await until(lambda: "good" in it.done, "still serving", 30)
+            assert it.got("good", "m.dat") == b"good.zip"
+            await until(lambda: len(running.story.of(Step.RETRIED)) >= 2, "what can't be read is told")
+            assert secret.name.encode() not in b"".join(p.read_bytes() for p in it.site.outgoing.glob("*/*"))
+            assert victim.read_bytes() == before
+            assert not [p.trouble for p in running.health.report(0).parts if p.name == "c" and p.trouble]
+
+    asyncio.run(main())
 
 
 def test_no_message_harms_the_fetcher(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class FetchChain(Hears, LogsIn):
     allow: Annotated[Allow, Default("nothing")] = Field(
         default=(),
         description="Where files may be fetched from: URL patterns. `*` stands for anything within a host or "
-        'folder name, `**` for any number of folders, `"**"` alone for everything but files of this host.',
+        'folder name, `**` for any number of folders, `"**"` alone for everything that has a mover of its own, but '
+        "for files of this host.",
     )
     source: Annotated[Source | None, Default("where the message says")] = Field(
         default=None,

@@ -18,7 +18,7 @@ from tranship_movers.place import Place, shown
 from tranship_movers.registry import known_schemes
 
 LOCAL = frozenset({"file", "local", "memory"})
-"""Schemes of what only this host has: only by name, never by `**`."""
+"""Schemes of what only this host has. Like those of fsspec's alone, some of which lead here: never by `**`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def locate(items: Mapping[str, Any], source: str | None = None) -> Located:
 
 def allowed(located: Located, patterns: Allowed) -> bool:
     """Whether files may be fetched from there."""
-    if located.place.scheme in LOCAL:
+    if located.place.scheme not in known_schemes() - LOCAL:
         return Allowed([pattern for pattern in patterns.patterns if pattern != EVERYTHING])(located.place)
     return patterns(located.place)
 
@@ -85,7 +85,6 @@ _ARCHIVES: Mapping[str, str] = {
 }
 _HARMLESS = ("anon", "endpoint_url", "client_kwargs", "use_ssl", "requester_pays")
 _OURS: Mapping[str, str] = {"ssh": "sftp", "s3a": "s3"}
-_DEPTH = 8
 
 
 def _at(place: Place) -> Located:
@@ -98,18 +97,16 @@ def _chained(uri: str) -> Located:
     """Member of an archive: zip://member::https://host/archive.zip."""
     first, _, rest = uri.partition("::")
     scheme, _, member = first.partition("://")
-    base = rest.partition("://")[0] if "://" in rest else "file"
     if scheme not in _ARCHIVES or "::" in rest:
         raise Unusable("its `uri` is chained of what can't be read here")
-    told = {"cls": _ARCHIVES[scheme], "protocol": scheme, "args": [], "fo": rest, "target_protocol": base}
-    return _in_filesystem(told, member.lstrip("/"))
+    return _in_archive(scheme, Place.parse(rest), member.lstrip("/"))
 
 
 def _in_filesystem(described: object, path: str) -> Located:
     """A file system as fsspec writes it down: its JSON, or what that holds."""
     try:
         told = json.loads(described) if isinstance(described, str) else described
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     scheme = told.get("protocol") if isinstance(told, dict) else None
     if not isinstance(told, dict) or not isinstance(scheme, str):
@@ -117,10 +114,48 @@ def _in_filesystem(described: object, path: str) -> Located:
     ours = _OURS.get(scheme, scheme)
     if ours in known_schemes():
         return _of_ours(ours, told, path)
-    where = _where(told, 0)
-    if not path or any(letter in path for letter in "\0\r\n"):
+    if scheme not in _ARCHIVES:
+        raise Unusable(f"file systems of {scheme[:50]!r} can't be read here")
+    if told.get("cls", _ARCHIVES[scheme]).replace(":", ".") != _ARCHIVES[scheme].replace(":", "."):
+        raise Unusable("its `filesystem` has a class of its own")
+    return _in_archive(scheme, _archive(told), path)
+
+
+def _in_archive(scheme: str, place: Place, member: str) -> Located:
+    """Member of the archive at place. What fsspec is told of it is written here: nothing of a message gets there."""
+    where = _at(place)
+    if not member or any(letter in member for letter in "\0\r\n") or not _is_text(member):
         raise Unusable("its `path` is none")
-    return Located(where.url, where.place, json.dumps(told), path)
+    told = {"cls": _ARCHIVES[scheme], "protocol": scheme, "args": [], "fo": _as_fsspec_reads(place)}
+    return Located(where.url, where.place, json.dumps({**told, "target_protocol": place.scheme}), member)
+
+
+def _as_fsspec_reads(place: Place) -> str:
+    """The URL (a path, of this host) that means place to fsspec, which decodes nothing and makes chains of `::`."""
+    if place.scheme in ("http", "https"):
+        url = f"{place}?{place.query}" if place.query else str(place)
+    else:
+        url = place.path if place.scheme in LOCAL else str(place.at("/")).removesuffix("/") + place.path
+        if place.scheme not in LOCAL and ("?" in url or "#" in url):
+            raise Unusable("its archive has a name that fsspec would not take as it is")
+    if "::" in url:
+        raise Unusable("its archive has a name, or a host, that fsspec would take for a chain")
+    return url
+
+
+def _archive(told: Mapping[str, Any]) -> Place:
+    """Where an archive lies that a file system is in."""
+    arguments, target = told.get("args"), told.get("target_protocol")
+    link = told.get("fo", arguments[0] if isinstance(arguments, list) and arguments else None)
+    if not isinstance(link, str) or "::" in link:
+        raise Unusable("its `filesystem` is in nothing that can be read here")
+    if "://" in link or target in (None, "file", "local"):
+        return Place.parse(link)
+    if not isinstance(target, str):
+        raise Unusable("its `target_protocol` is none")
+    options = told.get("target_options")
+    host = _host(target, options if isinstance(options, dict) else {})
+    return host.at(link if link.startswith("/") else f"/{link}")
 
 
 def _of_ours(scheme: str, told: Mapping[str, Any], path: str) -> Located:
@@ -145,18 +180,13 @@ def _host(scheme: str, told: Mapping[str, Any]) -> Place:
     return Place.parse(f"{scheme}://{host.rpartition('@')[2]}{f':{port}' if port else ''}")
 
 
-def _where(told: Mapping[str, Any], depth: int) -> Located:
-    """Where an archive lies that is itself a file of another file system."""
-    inner = told.get("fo")
-    if depth > _DEPTH:
-        raise Unusable("its `filesystem` is nested too deep")
-    if isinstance(inner, str):
-        link, target = inner.rpartition("::")[2], told.get("target_protocol")
-        bare = "://" not in link and isinstance(target, str) and target not in LOCAL
-        return _at(Place.parse(f"{target}://{link}" if bare else link))
-    if isinstance(inner, dict) and isinstance(inner.get("path"), str):
-        return _in_filesystem(inner.get("fs"), inner["path"])
-    raise Unusable(f"file systems of {str(told.get('protocol'))[:50]!r} can't be read here")
+def _is_text(text: str) -> bool:
+    """Whether text can be written down: JSON can say what is no valid Unicode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def without_secrets(items: Mapping[str, Any]) -> dict[str, Any]:
