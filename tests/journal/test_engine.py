@@ -6,12 +6,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tranship.cli.process import ROLES
 from tranship.journal import CLIENT_SCHEMA, SERVER_SCHEMA, Journal, JournalError, held
 from tranship.journal.engine import Schema, many
+from tranship.journal.survey import survey
 
 NUMBERS = Schema("test", ("CREATE TABLE numbers (n INTEGER PRIMARY KEY)",))
 
@@ -140,6 +143,26 @@ def test_a_file_that_is_no_such_journal_is_refused(tmp_path: Path, content: byte
         path.write_bytes(content * 100)
     with pytest.raises(JournalError, match=says):
         Journal.open(path, CLIENT_SCHEMA)
+
+
+def test_each_role_has_a_journal_of_its_own_and_takes_over_one_that_says_no_role(tmp_path: Path) -> None:
+    roles = [name for name, made in ROLES.items() if made.schema is CLIENT_SCHEMA]
+    assert len(roles) == 4
+    for role in roles:
+        path = tmp_path / role
+        Journal.open(path, CLIENT_SCHEMA).close()
+        with closing(sqlite3.connect(path)) as db, db:  # as an older Tranship left it
+            db.execute("DELETE FROM facts WHERE key='role'")
+        assert survey(path).role == "client"
+        for _ in range(2):
+            Journal.open(path, CLIENT_SCHEMA, role).close()
+        assert survey(path).role == role
+        for other in ROLES:
+            if other != role:
+                told = f"{path}: is the journal of a {role}, not of a {other}: .*choose another"
+                with pytest.raises(JournalError, match=told):
+                    Journal.open(path, ROLES[other].schema, other)
+        assert survey(path).role == role
 
 
 def test_a_journal_is_one_process_s(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ class Rig:
         ready: bool = True,
     ) -> Running:
         """A role that moves files itself."""
-        journal = Journal.open(Path(config.journal), CLIENT_SCHEMA)
+        journal = Journal.open(Path(config.journal), CLIENT_SCHEMA, config.role)
         bus, clock, story, health = MemoryBus(self.network), SetClock(), Told(), Health()
         around = Surroundings(bus, Pool(), clock, story, health, policy, lambda peer, what: None)
         role = make(config, ClientBook(journal), around)

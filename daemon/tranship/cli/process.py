@@ -236,7 +236,7 @@ def _run(role: str, file: Path, overrides: Overrides, telling: Telling) -> NoRet
 
 async def _work(role: str, file: Path, source: Source[Any], config: Any, telling: Telling) -> Exit:
     made, health = ROLES[role], Health()
-    journal = Journal.open(Path(config.journal), made.schema)
+    journal = Journal.open(Path(config.journal), made.schema, role)
     bus = ZeroMQBus(odd)
     story = Lines(logging.getLogger(STORY))
     around = Surroundings(

@@ -69,4 +69,4 @@ def _is_journal(file: Path) -> bool:
 
 def _title(found: Survey, health: dict[str, Any] | None) -> str:
     running = f"running, {health['text']}" if health else "not running"
-    return f"{found.kind} ({found.journal}): {running}"
+    return f"{found.role} ({found.journal}): {running}"

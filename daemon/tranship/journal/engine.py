@@ -83,17 +83,20 @@ class Journal:
     _closing: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def open(cls, path: Path, schema: Schema) -> "Journal":
-        """Open or make the journal at path, and bring its tables to the present version.
+    def open(cls, path: Path, schema: Schema, role: str = "") -> "Journal":
+        """Open or make the journal at path, of a process in this role, and bring its tables to the present version.
 
-        Raises JournalError if it is no journal of this kind, is newer than this program, or can't be written.
+        role: several have tables of the same kind; "": the one that the kind is named after. A journal that does not
+        say its role, as an older Tranship made it, is from then on that of the one who opens it.
+
+        Raises JournalError if it is another role's, is newer than this program, or can't be written.
         Operators' orders are written by processes of their own; whose journal it is, `held` says.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         journal = cls(path)
         try:
             connection = _connect(path)
-            _migrate(connection, schema, path)
+            _migrate(connection, schema, role or schema.kind, path)
         except sqlite3.Error as error:
             raise JournalError(f"{path}: {error}; {_advice(error)}") from error
         journal._thread = threading.Thread(
@@ -264,7 +267,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None:
+def _migrate(connection: sqlite3.Connection, schema: Schema, role: str, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -275,12 +278,14 @@ def _migrate(connection: sqlite3.Connection, schema: Schema, path: Path) -> None
         connection.execute(f"PRAGMA application_id={APPLICATION}")
         connection.execute("CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
         connection.execute("INSERT INTO facts VALUES ('kind', ?)", (schema.kind,))
-    kind = connection.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0]
-    if kind != schema.kind:
+    facts = dict(connection.execute("SELECT key, value FROM facts WHERE key IN ('kind', 'role')"))
+    if facts["kind"] != schema.kind or facts.get("role", role) != role:
         connection.rollback()
         raise JournalError(
-            f"{path}: is the journal of a {kind}, not of a {schema.kind}; choose another `journal`"
+            f"{path}: is the journal of a {facts.get('role', facts['kind'])}, not of a {role}: each process needs a"
+            " `journal` of its own; choose another"
         )
+    connection.execute("INSERT OR IGNORE INTO facts VALUES ('role', ?)", (role,))
     if version > len(schema.steps):
         connection.rollback()
         raise JournalError(

@@ -20,10 +20,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a journal says: of which kind of process it is, its columns and rows, and why things failed."""
+    """What a journal says: of a process in which role it is, its columns and rows, and why things failed."""
 
     journal: str
-    kind: str
+    role: str
     columns: Sequence[str]
     rows: list[Row]
     reasons: list[str]
@@ -72,7 +72,7 @@ def survey(path: Path) -> Survey:
         chains = sorted({chain for count in counts.values() for chain in count})
         rows = [Row(chain, {column: counts[column].get(chain, 0) for column in queries}) for chain in chains]
         reasons = [str(row[0]) for part in _parts(kind) for row in db.execute(_REASONS[part])]
-        return Survey(str(path), kind, list(queries), rows, reasons)
+        return Survey(str(path), role_of(db), list(queries), rows, reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +162,11 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def kind_of(db: sqlite3.Connection) -> str:
-    """Of which kind of process a journal is: server, client or mirror."""
+    """Of which kind its tables are: a server's, a client's (of whoever moves files by itself) or a mirror's."""
     return str(db.execute("SELECT value FROM facts WHERE key='kind'").fetchone()[0])
+
+
+def role_of(db: sqlite3.Connection) -> str:
+    """Whose a journal is; of one of an older Tranship, that was not opened since, its kind."""
+    query = "SELECT value FROM facts WHERE key IN ('role', 'kind') ORDER BY key='role' DESC"
+    return str(db.execute(query).fetchone()[0])
