@@ -2,18 +2,32 @@
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import TOPIC, Rig, Running, rig, until
+from rig import TOPIC, Rig, Running, Told, rig, until
 
 from servers import ftp
 from servers.moody import moody
+from tranship.core.clock import SystemClock
+from tranship.core.health import Health
 from tranship.core.journey import Step
-from tranship.journal import CLIENT_SCHEMA, ClientBook, Journal, Retry
+from tranship.core.places import About
+from tranship.core.retry import RetryPolicy
+from tranship.flows.around import Surroundings
+from tranship.flows.outcomes import Failed
+from tranship.flows.pausing import Pausing
+from tranship.journal import CLIENT_SCHEMA, ClientBook, Job, Journal, NewJob, Retry, Source
+from tranship.journal.survey import survey as surveyed
+from tranship.journal.survey import trace
+from tranship.run.log import LEVELS
+from tranship.steps.request import Failure, Reply
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
+from tranship_movers.pool import Pool
 
 
 async def started(site: Rig, server: ftp.Ftp) -> Running:
@@ -56,6 +70,15 @@ def test_a_full_folder_pauses_alone_and_goes_on_by_itself(
                 waits = "SELECT count(*), max(attempts) FROM jobs WHERE parked<>'' AND state='wanted'"
                 while (await rows(client, waits))[0][0] < 40:
                     await asyncio.sleep(0.05)
+                assert not client.story.of(Step.RETRIED) + client.story.of(Step.SKIPPED)
+                assert len(client.story.of(Step.PAUSED)) >= 40
+                assert client.health.done("hrit paused") >= 40
+                survey = surveyed(client.journal.path)
+                assert survey.rows[0].numbers["of these paused"] == 40
+                assert [line for line in survey.reasons if "full" in line] == survey.reasons[:1]
+                [*_, step] = trace(client.journal.path, "full_07.dat")
+                assert step.step == "paused"
+                assert "Quota exceeded" in step.told
                 stores = mood.stores
                 await until(lambda: mood.stores >= stores + 5, "five probes")
                 assert await rows(client, waits) == [(40, 0)]  # waiting uses up no attempt
@@ -73,6 +96,56 @@ def test_a_full_folder_pauses_alone_and_goes_on_by_itself(
     lines = [(r.levelname, r.getMessage()) for r in caplog.records if " place " in r.getMessage()]
     assert [level for level, _ in lines] == ["WARNING", "INFO"]
     assert "goes on after" in lines[1][1]
+    assert LEVELS[Step.PAUSED] == logging.DEBUG
+
+
+def test_a_place_that_goes_on_while_an_attempt_fails_keeps_nothing_waiting(tmp_path: Path) -> None:
+    """What would wait for a place that is paused no more would wait for ever."""
+    destination, address = "ftp://archive/in/a.x", "127.0.0.1:101"
+
+    def new(name: str) -> NewJob:
+        of_client = ("hrit", name, name, f"/{name}", 1, destination, "s", TOPIC, address, True)
+        return NewJob(*of_client, _announced(1).encode(), 0.0, time.time(), 0.0)
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            journal = Journal.open(tmp_path / "j", CLIENT_SCHEMA)
+            book, health = ClientBook(journal), Health()
+            around = Surroundings(
+                MemoryBus(site.network), Pool(), SystemClock(), Told(), health, RetryPolicy(), lambda *_: None
+            )
+            pausing = Pausing("hrit", book, around, lambda: None)
+            await pausing.load(0.0)
+            first, late = [job for _, job, _ in await book.want([new("a"), new("b")], [])]
+
+            def fails(job: Job) -> Failed:
+                refused = Reply(None, failure=Failure.FATAL, reason="refused", about=About.HOST)
+                return Failed(job, job.own_offer, refused)
+
+            assert await pausing.failed([fails(first)]) == []  # it waits for its place
+            probed, sources = asyncio.Event(), book.sources
+
+            async def probe(job: Job, offer: Source) -> None:
+                await pausing.arrived([(job, offer)])
+                probed.set()
+
+            async def meanwhile(jobs: Sequence[int]) -> dict[int, list[Source]]:
+                if not probed.is_set() and jobs == [late.id]:
+                    running = asyncio.create_task(pausing.run(probe))
+                    pausing.look()
+                    await until(lambda: not pausing, "its place goes on")
+                    running.cancel()
+                return await sources(jobs)
+
+            book.sources = meanwhile  # type: ignore[method-assign]
+            assert [each.job.id for each in await pausing.failed([fails(late)])] == [late.id]
+            waits = await journal.do(
+                lambda db: db.execute("SELECT count(*) FROM jobs WHERE parked<>''").fetchone()
+            )
+            assert waits == (0,)
+            journal.close()
+
+    asyncio.run(main())
 
 
 def test_what_never_fits_holds_up_nothing_that_does(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Step(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     RETRIED = "retried"
+    PAUSED = "paused"
     REPLAYED = "replayed"
     DELETED = "deleted"
 

@@ -1,5 +1,8 @@
 """Failing places: what is owed there waits without using up attempts, one job probes, all go on when that succeeds.
 
+A pause is logged once, with its reason, and so is its end. What waits for it is counted (health, `tranship status`)
+and listed (`tranship failed`, `trace`), not logged: ten thousand files wait for the same reason.
+
 A place is what one server reaches of a destination, for another may reach it: `sftp://archive:22/ via north:9094`.
 What another server offers, too, is asked for there.
 """
@@ -93,12 +96,8 @@ class Pausing:
         parked = []
         for job, offer in jobs:
             place = self._closing(job, offer)
-            parked.append(
-                (job.id, place, f"{place} is paused: {self._places[place].reason}" if place else "")
-            )
-            self._tell(Step.SKIPPED, job, reason=f"{place} is paused")
-        if parked:
-            await self._book.places.park(parked)
+            parked.append((job, place, f"{place} is paused: {self._places[place].reason}" if place else ""))
+        await self._have_wait(parked)
 
     # after an attempt
 
@@ -118,13 +117,12 @@ class Pausing:
         sources = await self._book.sources([attempt.job.id for attempt, _ in closed]) if closed else {}
         parked = []
         for attempt, place in closed:
-            if self.first_open(attempt.job, sources.get(attempt.job.id, [])):
+            goes_on = place not in self._places  # meanwhile: nobody would ever wake what waits for it
+            if goes_on or self.first_open(attempt.job, sources.get(attempt.job.id, [])):
                 own.append(attempt)
             else:
-                parked.append((attempt.job.id, place, attempt.reply.reason))
-                self._tell(Step.RETRIED, attempt.job, reason=attempt.reply.reason)
-        if parked:
-            await self._book.places.park(parked)
+                parked.append((attempt.job, place, attempt.reply.reason))
+        await self._have_wait(parked)
         return own + await self._overdue({place for _, place in closed}, now)
 
     async def arrived(self, arrived: Sequence[tuple[Job, Source]]) -> None:
@@ -216,13 +214,25 @@ class Pausing:
         """What has waited for one of places for too long: as attempts that failed, to be given up."""
         before = now - self._around.policy.age_limit.total_seconds()
         given_up = []
-        for place in places:
+        reasons = {place: self._places[place].reason for place in places if place in self._places}
+        for place, reason in reasons.items():
             for number in await self._book.places.overdue(self._chain, place, before):
                 job = await self._book.job(number)
                 if job is not None and number not in self._probes:
-                    reply = Reply(None, failure=Failure.TEMPORARY, reason=self._places[place].reason)
+                    reply = Reply(None, failure=Failure.TEMPORARY, reason=reason)
                     given_up.append(Failed(job, job.own_offer, reply))
         return given_up
+
+    async def _have_wait(self, parked: Sequence[tuple[Job, str, str]]) -> None:
+        """Have jobs wait for places ("": for none any more), for these reasons."""
+        around, count = self._around, sum(place != "" for _, place, _ in parked)
+        for job, place, reason in parked:
+            if place:
+                around.story.tell(Step.PAUSED, job.new.path, self._chain, size=job.new.size, reason=reason)
+        if count:
+            around.health.progress(f"{self._chain} paused", around.clock.monotonic(), count)
+        if parked:
+            await self._book.places.park([(job.id, place, reason) for job, place, reason in parked])
 
     def _closing(self, job: Job, offer: Source) -> str:
         """The paused place that keeps job from being asked of offer's server; "" if none does."""
@@ -236,9 +246,6 @@ class Pausing:
 
     def _part(self, place: str) -> str:
         return f"{self._chain} place {place}"
-
-    def _tell(self, step: Step, job: Job, **facts: object) -> None:
-        self._around.story.tell(step, job.new.path, self._chain, size=job.new.size, **facts)
 
 
 _OF_THE_FILE = (Failure.PERMANENT, Failure.REFUSED, Failure.SUPERSEDED)

@@ -37,9 +37,11 @@ _SERVER = {
     "failed": "SELECT chain, count(*) FROM transfers WHERE state IN ('failed', 'given up') GROUP BY chain",
     "to delete": "SELECT chain, count(*) FROM deletions GROUP BY chain",
 }
+_PAUSED = "SELECT chain, count(*) FROM jobs WHERE state='wanted' AND parked<>'' GROUP BY chain"
 _CLIENT = {
     "wanted": "SELECT chain, count(*) FROM jobs WHERE state='wanted' GROUP BY chain",
     "of these retried": "SELECT chain, count(*) FROM jobs WHERE state='wanted' AND attempts>0 GROUP BY chain",
+    "of these paused": _PAUSED,
     "delivered": "SELECT chain, count(*) FROM jobs WHERE state='delivered' GROUP BY chain",
     "published": "SELECT chain, count(*) FROM jobs WHERE state='done' GROUP BY chain",
     "given up": "SELECT chain, count(*) FROM jobs WHERE state='dead' GROUP BY chain",
@@ -51,15 +53,21 @@ _MIRROR = {
     "to announce": "SELECT chain, count(*) FROM heard WHERE seq IS NULL GROUP BY chain",
     **_SERVER,
     "to bring": _CLIENT["wanted"],
+    "of these paused": _PAUSED,
     "brought": _CLIENT["published"],
     "not brought": _CLIENT["given up"],
 }
 _COUNTS = {"server": _SERVER, "client": _CLIENT, "mirror": _MIRROR}
 _REASONS = {
-    "server": "SELECT path || ' -> ' || destination || ': ' || reason FROM transfers"
-    " WHERE state IN ('failed', 'given up') ORDER BY moved DESC LIMIT 10",
-    "client": "SELECT uid || ' (' || state || ', attempt ' || attempts || '): ' || reason FROM jobs"
-    " WHERE state IN ('wanted', 'dead') AND reason<>'' ORDER BY id DESC LIMIT 10",
+    "server": (
+        "SELECT path || ' -> ' || destination || ': ' || reason FROM transfers"
+        " WHERE state IN ('failed', 'given up') ORDER BY moved DESC LIMIT 10",
+    ),
+    "client": (
+        "SELECT 'chain ' || chain || ': place ' || place || ' is paused: ' || reason FROM places ORDER BY since",
+        "SELECT uid || ' (' || state || ', attempt ' || attempts || '): ' || reason FROM jobs"
+        " WHERE state IN ('wanted', 'dead') AND parked='' AND reason<>'' ORDER BY id DESC LIMIT 10",
+    ),
 }
 
 
@@ -71,7 +79,9 @@ def survey(path: Path) -> Survey:
         counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
         chains = sorted({chain for count in counts.values() for chain in count})
         rows = [Row(chain, {column: counts[column].get(chain, 0) for column in queries}) for chain in chains]
-        reasons = [str(row[0]) for part in _parts(kind) for row in db.execute(_REASONS[part])]
+        reasons = [
+            str(row[0]) for part in _parts(kind) for query in _REASONS[part] for row in db.execute(query)
+        ]
         return Survey(str(path), role_of(db), list(queries), rows, reasons)
 
 
@@ -109,9 +119,11 @@ _TRACES = {
         " WHERE delivered IS NOT NULL AND (uid=:name OR path=:name)",
         "SELECT published, CASE reason WHEN '' THEN 'published' ELSE 'done' END, chain, path, reason FROM jobs"
         " WHERE published IS NOT NULL AND (uid=:name OR path=:name)",
+        "SELECT max(since, wanted), 'paused', jobs.chain, path, jobs.reason FROM jobs JOIN places"
+        " ON places.chain=jobs.chain AND places.place=parked WHERE state='wanted' AND (uid=:name OR path=:name)",
         "SELECT max(due, wanted), CASE state WHEN 'wanted' THEN 'due again' ELSE state END, chain, path,"
         " 'attempt ' || attempts || ': ' || reason FROM jobs"
-        " WHERE attempts>0 AND state<>'done' AND (uid=:name OR path=:name)",
+        " WHERE attempts>0 AND state<>'done' AND parked='' AND (uid=:name OR path=:name)",
     ),
 }
 

@@ -36,6 +36,7 @@ LEVELS = {
     Step.SKIPPED: logging.INFO,
     Step.FAILED: logging.WARNING,
     Step.RETRIED: logging.WARNING,
+    Step.PAUSED: logging.DEBUG,  # its place says so once, and counts
     Step.REPLAYED: logging.INFO,
     Step.DELETED: logging.DEBUG,
 }
