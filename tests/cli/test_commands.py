@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from stage import Site, wait_for
 from tranship.cli import app
+from tranship.journal.survey import survey
 
 SECRET = "planted-secret"
 
@@ -64,6 +65,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         made.start_client()
         made.drop("a.dat", b"content of a")
         ear.until(1)
+        journal = made.folder / "client.journal"
+        wait_for(lambda: survey(journal).rows[0].numbers["published"], "the journal knows of it")
         yield made
 
 
@@ -151,7 +154,10 @@ def test_status(site: Site) -> None:
     assert f"server ({site.folder}/server.journal): running, " in told
     assert re.search(r"hrit +│ +1 │", told)
     server, client = json.loads(good("status", *files, "--json"))
-    assert server["rows"][0]["numbers"]["announced"] == client["rows"][0]["numbers"]["published"] == 1
+    numbers = server["rows"][0]["numbers"]
+    assert (numbers["announced"], numbers["had"], numbers["moved"]) == (1, 1, 1)
+    assert client["rows"][0]["numbers"]["published"] == 1
+    assert (server["role"], client["role"]) == ("server", "client")
     assert server["health"]["pid"] == site.server.popen.pid
 
 

@@ -31,7 +31,8 @@ class Survey:
 
 _SERVER = {
     "announced": "SELECT chain, count(*) FROM announcements GROUP BY chain",
-    "acknowledged": "SELECT chain, count(*) FROM announcements WHERE acknowledged IS NOT NULL GROUP BY chain",
+    "had": "SELECT chain, count(*) FROM announcements a WHERE EXISTS (SELECT 1 FROM transfers t"
+    " WHERE t.chain=a.chain AND t.path=a.path AND state='done') OR acknowledged IS NOT NULL GROUP BY chain",
     "moving": "SELECT chain, count(*) FROM transfers WHERE state='moving' GROUP BY chain",
     "moved": "SELECT chain, count(*) FROM transfers WHERE state='done' GROUP BY chain",
     "failed": "SELECT chain, count(*) FROM transfers WHERE state IN ('failed', 'given up') GROUP BY chain",
