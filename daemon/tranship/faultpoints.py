@@ -35,6 +35,8 @@ class Point(StrEnum):
     MOVE_JOURNALED = "moved, not answered"
     ACKNOWLEDGED = "acknowledged, not answered"
     DELETED = "deleted, not journaled"
+    RETOLD = "retold, not told"
+    RESENT = "retold and told"
     # the client's
     HEARD = "heard, not journaled"
     WANTED = "wanted, not requested"
@@ -49,6 +51,9 @@ class Point(StrEnum):
     DONE = "done"
 
 
+RESENDING = frozenset({Point.RETOLD, Point.RESENT})
+"""Those that a server or mirror comes to only when something is resent."""
+
 SERVER = frozenset(
     {
         Point.SETTLED,
@@ -62,7 +67,7 @@ SERVER = frozenset(
         Point.DELETED,
     }
 )
-CLIENT = frozenset(Point) - SERVER
+CLIENT = frozenset(Point) - SERVER - RESENDING
 
 
 def reached(point: Point) -> None:

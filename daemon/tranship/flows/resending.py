@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tranship.core.journey import Step
 from tranship.core.values import Version
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.serving import Voice
 from tranship.journal import Resend, Retold, ServerBook
@@ -77,11 +78,16 @@ class Resending:
             messages.append(message)
         try:
             await self._book.resends.retold(
-                [Retold(each.id, seq, message.encode()) for each, seq, message in told],
+                [
+                    Retold(each.id, each.topic, seq, message.encode(), alone=not request_address)
+                    for each, seq, message in told
+                ],
                 self._around.clock.now(),
             )
+            reached(Point.RETOLD)
             self._forget([version for each in resends for version in each.versions])
             self._voice.publisher.tell(messages)
+            reached(Point.RESENT)
         finally:  # if it is cancelled, heads tell of it all the same, and a replay brings it
             for each, seq, _ in told:
                 numbers.told[each.topic] = max(numbers.told.get(each.topic, 0), seq)

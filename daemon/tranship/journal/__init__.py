@@ -13,6 +13,7 @@ from tranship.journal.places import PlaceBook
 from tranship.journal.resends import Resend, ResendBook, Retold
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
 from tranship.journal.server import Announced, Page, ServerBook, Taken, Told, Transfer
+from tranship.journal.telling import Number, Untold
 
 __all__ = [
     "CLIENT_SCHEMA",
@@ -32,6 +33,7 @@ __all__ = [
     "Lain",
     "MirrorBook",
     "NewJob",
+    "Number",
     "Offered",
     "OrderBook",
     "Ordered",
@@ -48,6 +50,7 @@ __all__ = [
     "Taken",
     "Told",
     "Transfer",
+    "Untold",
     "Verdict",
     "held",
 ]

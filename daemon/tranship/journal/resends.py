@@ -12,6 +12,7 @@ from tranship.core.values import Version
 from tranship.journal.engine import Journal, many
 from tranship.journal.orders import NAMED, give, named, ordering
 from tranship.journal.survey import kind_of, reading
+from tranship.journal.telling import list_untold
 
 RESENDS = "CREATE TABLE resends (announcement INTEGER PRIMARY KEY)"
 
@@ -123,11 +124,16 @@ class Resend:
 
 @dataclass(frozen=True, slots=True)
 class Retold:
-    """An announcement (id) that is about to be told once more, as this frame, with number seq."""
+    """An announcement (id) that is about to be told once more, as this frame, with number seq of topic.
+
+    alone: nobody can ask for what they have not heard.
+    """
 
     id: int
+    topic: str
     seq: int
     frame: bytes
+    alone: bool = False
 
 
 class ResendBook:
@@ -171,6 +177,7 @@ class ResendBook:
                 for statement in _ANEW:
                     db.execute(statement, {"id": new, "now": now})
             db.executemany("DELETE FROM resends WHERE announcement=?", [(each.id,) for each in told])
+            list_untold(db, [(each.topic, each.seq) for each in told if each.alone])
 
         await self._do(act)
 

@@ -12,6 +12,7 @@ from tranship.journal.orders import ORDERS, OrderBook
 from tranship.journal.past import PastAnnouncements
 from tranship.journal.resends import RESENDS, ResendBook
 from tranship.journal.rivals import RivalBook
+from tranship.journal.telling import TO_TELL, TellingBook, list_untold
 
 SCHEMA = Schema(
     "server",
@@ -61,6 +62,7 @@ ALTER TABLE deletions ADD COLUMN origin_size INTEGER;
 ALTER TABLE deletions ADD COLUMN origin_mtime_ns INTEGER
 """,
         f"{ORDERS};\n{RESENDS}",
+        TO_TELL,
     ),
     (
         Schema(
@@ -81,7 +83,7 @@ CREATE TABLE taken (
 class Announced:
     """One announcement, as it was told: frame is the message; times in seconds since the epoch.
 
-    others: the further files, if the message is about several.
+    others: the further files, if the message is about several. alone: nobody can ask for what they have not heard.
     """
 
     topic: str
@@ -93,6 +95,7 @@ class Announced:
     detected: float
     announced: float
     others: tuple[Version, ...] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class ServerBook:
         self.orders = OrderBook(journal)
         self.resends = ResendBook(journal)
         self.deletions = DeletionBook(journal)
+        self.telling = TellingBook(journal)
         self._trouble = journal.trouble
 
     @property
@@ -203,6 +207,7 @@ class ServerBook:
 
         def act(db: sqlite3.Connection) -> None:
             announce_all(db, announced)
+            list_untold(db, [(a.topic, a.seq) for a in announced if a.alone])
             db.executemany(
                 "INSERT OR REPLACE INTO taken VALUES (?,?,?,?,?)",
                 [(t.chain, t.version.path, t.version.size, t.version.mtime_ns, t.reason) for t in taken],

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tranship.config.elsewhere import Filesystem
 from tranship.config.endpoints import Socket
@@ -29,6 +29,7 @@ from tranship.flows.reception import Outlet, Reception, Watching
 from tranship.flows.requests import Requests, Terms
 from tranship.flows.resending import Check, Resending, gone
 from tranship.flows.serving import Voice, request_address, serving
+from tranship.flows.telling import Telling
 from tranship.flows.unpacking import Unpacked
 from tranship.journal import ServerBook
 from tranship.lanes import Threads
@@ -171,10 +172,11 @@ class _Alone:
         self._name = name
         self._book = book
         self._around = around
-        self._voice = voice
+        self._telling = Telling(name, book, voice, around)
+        self._voice = replace(voice, publisher=self._telling)
         self._reception = Reception(name, _watching(options, voice.begun), around)
         self.started = self._reception.started
-        self._resending = Resending(name, book, voice, around, _gone_of(self._reception.threads))
+        self._resending = Resending(name, book, self._voice, around, _gone_of(self._reception.threads))
         self.obey = self._resending.obey
 
     def heads(self) -> list[tuple[str, int, str]]:
@@ -185,13 +187,16 @@ class _Alone:
         """Work until cancelled."""
         blocking = self._reception.threads.do
         announce = _announce(self._name, self.options, self._book, self._around, self._voice, blocking, "")
+        await self._telling.begin()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._telling.run())
             tasks.create_task(self._resending.run(""))
             outlet = _outlet(tasks, self.options, announce, self._book, self._around)
             tasks.create_task(self._reception.run(_Heard(outlet, self._voice.audience)))
 
     async def drain(self) -> None:
-        """Nothing is under way that anybody waits for."""
+        """Tell nothing new; wait until the journal knows what was told."""
+        await self._telling.drain()
 
 
 def _gone_of(threads: Threads) -> Check:

@@ -217,9 +217,11 @@ class Announce:
                 "tranship": {"v": 1, "server": server, "seq": seq},
             }
         message = compose(wording.topic, "dataset" if "dataset" in data else "file", data)
-        now, others = self.clock.now(), tuple(versions[1:])
+        now, others, alone = self.clock.now(), tuple(versions[1:]), shared is not None
         return (
-            Announced(wording.topic, seq, wording.chain, first, uid, message.encode(), at, now, others),
+            Announced(
+                wording.topic, seq, wording.chain, first, uid, message.encode(), at, now, others, alone
+            ),
             message,
         )
 
