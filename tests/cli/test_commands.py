@@ -210,18 +210,6 @@ def test_status_of_what_is_no_journal(tmp_path: Path, content: bytes, told: str)
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [("status",), ("failed",), ("trace", "a.dat"), ("resend", "--topic", "/1")])
-def test_a_clean_keeps_no_journal(tmp_path: Path, words: tuple[str, ...]) -> None:
-    file = tmp_path / "clean.yaml"
-    file.write_text(
-        f"role: clean\nchains: {{in: {{base_dir: {tmp_path}, templates: ['*'], older_than: 1 d}}}}\n"
-    )
-    command, *more = words
-    done = tranship(command, *more, str(file))
-    assert done.returncode == 1
-    assert f"tranship clean --dry-run {file}" in done.stderr
-
-
 def test_check_of_good_and_of_broken_files(site: Site, tmp_path: Path) -> None:
     file = site.folder / "client.yaml"
     assert good("check", str(file)) == f"{file}: good, a client with 1 chain: hrit\n"

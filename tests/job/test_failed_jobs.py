@@ -96,10 +96,3 @@ def test_what_fails_is_listed_tried_again_and_dropped(tmp_path: Path) -> None:
         said("retry", file, "--all", code=1)
         assert "other_1.dat" not in {message.data["uid"] for message in ear.of("file")}
         assert ftp.PASSWORD not in client.output + site.server.output
-
-
-def test_a_servers_journal_holds_no_deliveries(tmp_path: Path) -> None:
-    with Site(tmp_path) as site:
-        site.start_server()
-        told = said("failed", str(tmp_path / "server.journal"), code=69)
-        assert "holds no deliveries" in told

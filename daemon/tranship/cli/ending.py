@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
+from tranship.journal.debts import NoDeliveries
 from tranship.run.supervisor import KNOWN
 
 NO = 1
@@ -27,6 +28,8 @@ def explained() -> Iterator[None]:
     """Known errors end the command with what they say of themselves, and the exit code that they have everywhere."""
     try:
         yield
+    except NoDeliveries as error:
+        raise ended(str(error)) from None
     except tuple(kind for kind, _ in KNOWN) as error:
         code = next(code for kind, code in KNOWN if isinstance(error, kind))
         raise ended(str(error), code) from None

@@ -97,7 +97,10 @@ def _chosen(names: Sequence[str] | None, everything: bool) -> Sequence[str]:
 
 def _tell(count: int, what: str, names: Sequence[str]) -> None:
     if not count:
-        raise ended(f"{' '.join(names)}: nothing of that kind; `tranship failed` lists what there is")
+        raise ended(
+            f"{' '.join(names)}: nothing of that kind can be {what}; `tranship failed` lists what there is"
+            " (what has no destination can only be told anew)"
+        )
     typer.echo(f"{count} {what}")
 
 

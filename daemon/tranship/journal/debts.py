@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tranship.core.places import Pause
-from tranship.journal.engine import JournalError
 from tranship.journal.orders import NAMED, give, named, ordering
 from tranship.journal.survey import kind_of, reading
 
@@ -48,7 +47,10 @@ class Paused:
 
 
 def debts(path: Path) -> tuple[list[Debt], list[Paused]]:
-    """What the journal at path says is given up or waits, oldest first, and the paused places. Raises JournalError."""
+    """What the journal at path says is given up or waits, oldest first, and the paused places.
+
+    Raises JournalError; NoDeliveries of a server's.
+    """
     with reading(path) as db:
         _must_hold_jobs(db, path)
         rows = db.execute(
@@ -69,7 +71,7 @@ def debts(path: Path) -> tuple[list[Debt], list[Paused]]:
 def retry(path: Path, names: Sequence[str], who: str, now: float) -> int:
     """Have what is given up (or was dropped) tried again, with its whole age limit before it; how many jobs that are.
 
-    names: ids, and patterns (`*`, `?`, `[…]`) of file names or full paths. Raises JournalError.
+    names: ids, and patterns (`*`, `?`, `[…]`) of file names or full paths. Raises JournalError, NoDeliveries.
     """
     change = "state='wanted', wanted=:now, due=0, attempts=0, again=1, parked=''"
     chosen = "(state='dead' OR (state='dropped' AND id IN (SELECT value FROM json_each(:ids)))) AND destination<>''"
@@ -100,8 +102,12 @@ def _order(
     return len(files)
 
 
+class NoDeliveries(Exception):
+    """A journal holds none; the text says whose do."""
+
+
 def _must_hold_jobs(db: sqlite3.Connection, path: Path) -> None:
     if kind_of(db) == "server":
-        raise JournalError(
+        raise NoDeliveries(
             f"{path}: holds no deliveries; a server's are listed by the clients that ask for them"
         )
