@@ -42,7 +42,7 @@ class Delivery:
     parameters: Mapping[str, object]
     owner: str
     at_once: int
-    _made: dict[str, MoverOptions] = field(default_factory=dict)
+    _made: dict[str, MoverOptions] = field(default_factory=dict, init=False)
 
     def __call__(self, moves: Iterable[Move], progress: Callable[[Move, int], None]) -> list[Outcome]:
         """Deliver moves to one place, one after the other. Blocking: for a worker thread. Never raises MoverError."""

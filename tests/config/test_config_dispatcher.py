@@ -95,6 +95,21 @@ t:
     assert [c.values for c in conditions] == [(True,), ("yes",), (8,), (None,)]
 
 
+def test_odd_values_mean_what_they_mean_there(tmp_path: Path) -> None:
+    way = {"topics": ["/a"], "aliases": {"x": {"a": "b"}}, "connection_parameters": {"connection_uptime": 20}}
+    target = {"host": "ftp://ftp.example/in/", "directory": "in", "dispatch_configs": [way]}
+    here = target | {"host": "", "directory": "out/{sensor}"}
+    told = loaded(tmp_path, {"posttroll_subscriber": {"nameserver": False}, "t": target, "u": here})
+    t, u = told.config.chains.values()
+    assert (t.lookup, t.providers) == (("localhost",), ())  # without addresses there is no other way
+    assert (t.host, t.directory, u.directory) == ("ftp://ftp.example", "in", f"{Path.cwd()}/out/{{sensor}}")
+    assert t.routes[0].aliases[0].words == {"a": "b"}
+    assert t.routes[0].connection_parameters.plain() == {"connection_uptime": 20}
+    assert [w.problem for w in told.warnings if w.key == "t.host"] == ["holds a path, which is not used"]
+    addressed = loaded(tmp_path, {"posttroll_subscriber": {"subscribe_addresses": "tcp://h:1"}, "t": target})
+    assert addressed.config.chains["t"].lookup == ("localhost",)
+
+
 OURS: dict[str, Any] = {
     "role": "dispatcher",
     "publish": 9030,
@@ -137,6 +152,14 @@ def test_ours(tmp_path: Path) -> None:
             "several logins for ftp://a.example",
         ),
         ({"connection_parameters": {"tiemout": 3}}, "tiemout"),
+        ({"routes": [{"topics": ["/a"], "connection_parameters": {"tiemout": 3}}]}, "tiemout"),
+        (
+            {
+                "host": "ftp://a.example",
+                "routes": [{"topics": ["/a"]}, {"topics": ["/b"], "connection_parameters": {"timeout": 3}}],
+            },
+            "several `connection_parameters` for ftp://a.example",
+        ),
         ({"aliases": {"product": 3}}, "aliases"),
         ({"providers": []}, "nobody is heard"),
     ],

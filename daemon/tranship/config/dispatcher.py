@@ -63,6 +63,13 @@ class DispatcherRoute(LogsIn):
         default=None, description="Another pattern for the file's name."
     )
 
+    aliases: Annotated[Aliases | None, Default("the target's")] = Field(
+        default=None, description="Other aliases than the target's, instead of them all."
+    )
+    connection_parameters: Annotated[ConnectionParameters | None, Default("the target's")] = Field(
+        default=None, description="Other options of the mover, instead of them all."
+    )
+
     @model_validator(mode="after")
     def _fits_together(self) -> "DispatcherRoute":
         self.check_login()

@@ -17,7 +17,9 @@ from tranship.config.kinds import is_no
 from tranship.config.tree import Loc, Plain, Tree
 from tranship.core.allow import EVERYTHING
 
-_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>.*)@(?P<rest>[^@]*)")
+_HOST = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://((?P<login>.*)@)?(?P<host>[^@/]*)/*(?P<path>[^@]*)"
+)
 
 
 def modernised(
@@ -76,23 +78,29 @@ class _Reading:
         """Whom a chain hears: addresses, and what a name server (this host's, if nothing is said) knows."""
         self.take((*chain, "providers"), (*block, addresses), _addresses)
         named = self.old.at((*block, server))
-        if not is_no(named):
-            self.put((*chain, "lookup"), [named or "localhost"], self.old.place((*block, server)))
+        if not is_no(named) or not self.old.at((*block, addresses)):
+            asked = "localhost" if not named or is_no(named) else named
+            self.put((*chain, "lookup"), [asked], self.old.place((*block, server)))
         found = self.old.at((*block, services))
         if found:
             names = [found] if isinstance(found, str) else found
             self.put((*chain, "services"), names, self.old.place((*block, services)))
 
     def host(self, new: Loc, old: Loc) -> None:
-        """A host, whose URL may hold a login."""
+        """A host, whose URL may hold a login, and a path that was never used."""
         url = self.old.at(old)
-        match = _LOGIN.fullmatch(url) if isinstance(url, str) else None
+        match = _HOST.fullmatch(url) if isinstance(url, str) else None
         if match is None:
             self.take(new, old)
             return
         place = self.old.place(old)
-        self.put(new, f"{match['scheme']}://{match['rest']}", place)
-        self.put((*new[:-1], "login"), unquote(match["login"]), place)
+        self.put(new, f"{match['scheme']}://{match['host']}", place)
+        if match["login"] is not None:
+            self.put((*new[:-1], "login"), unquote(match["login"]), place)
+        if match["path"]:
+            self.report.warn(
+                place, "holds a path, which is not used", "put it into `directory`, if it is meant"
+            )
 
     def unread(self, block: Loc, known: tuple[str, ...]) -> None:
         """Warn of keys that nobody reads."""
@@ -111,7 +119,7 @@ _TARGET = (
     *("host", "directory", "filepattern", "publish_topic", "aliases", "connection_parameters"),
     "dispatch_configs",
 )
-_ROUTE = ("topics", "conditions", "host", "directory", "filepattern")
+_ROUTE = ("topics", "conditions", "host", "directory", "filepattern", "aliases", "connection_parameters")
 
 
 def _is_dispatcher(value: Mapping[str, Any]) -> bool:
@@ -139,8 +147,9 @@ def _target(reading: _Reading, name: str, block: dict[str, Any]) -> None:
     reading.unread((name,), _TARGET)
     reading.hear(chain, (_SUBSCRIBER,), "subscribe_addresses", "nameserver", "subscribe_services")
     reading.host((*chain, "host"), (name, "host"))
-    for key in ("directory", "filepattern", "connection_parameters"):
+    for key in ("filepattern", "connection_parameters"):
         reading.take((*chain, key), (name, key))
+    reading.take((*chain, "directory"), (name, "directory"), _folder_at(block.get("host")))
     if reading.port is not None:
         reading.take((*chain, "publish_topic"), (name, "publish_topic"))
     reading.take((*chain, "aliases"), (name, "aliases"), _typed)
@@ -157,9 +166,19 @@ def _target(reading: _Reading, name: str, block: dict[str, Any]) -> None:
         reading.places[new] = reading.old.place(old)
         reading.unread(old, _ROUTE)
         reading.host((*new, "host"), (*old, "host"))
-        for key in ("topics", "directory", "filepattern"):
+        for key in ("topics", "filepattern", "connection_parameters"):
             reading.take((*new, key), (*old, key))
-        reading.take((*new, "conditions"), (*old, "conditions"), _typed)
+        at = _folder_at(configs[n].get("host", block.get("host")))
+        reading.take((*new, "directory"), (*old, "directory"), at)
+        for key in ("conditions", "aliases"):
+            reading.take((*new, key), (*old, key), _typed)
+
+
+def _folder_at(host: object) -> Callable[[Any], Any]:
+    """How a folder at host is read: on this one, it may be seen from where the process is started."""
+    return lambda text: (
+        text if host or not isinstance(text, str) or text[:1] in ("/", "{", "") else _full(text)
+    )
 
 
 # ---- fetcher

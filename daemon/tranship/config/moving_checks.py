@@ -14,6 +14,7 @@ from tranship.config.logins import Unseen, with_login
 from tranship.config.move import MoveChain, MoveConfig
 from tranship.config.parameters import check_movable, meant_parameters
 from tranship.config.tree import Loc, Tree
+from tranship.config.values import Parameters
 from tranship.core.allow import EVERYTHING
 from tranship.core.origin import Origin
 
@@ -127,11 +128,44 @@ def _target(chain: DispatcherChain, tree: Tree, loc: Loc, report: Report, unseen
             report.error(tree.place(loc), told, "make a target of its own for each")
     if report.errors:
         return chain
+    return _with_parameters(chain, hosts, tree, loc, report)
+
+
+def _with_parameters(
+    chain: DispatcherChain, hosts: set[str], tree: Tree, loc: Loc, report: Report
+) -> DispatcherChain:
+    """The target with parameters that mean something, its own and those of its routes."""
+    key = "connection_parameters"
     urls = {host or "file://" for host in hosts}
-    parameters = meant_parameters(
-        chain.connection_parameters, urls, tree, (*loc, "connection_parameters"), report
-    )
-    return chain.model_copy(update={"connection_parameters": parameters})
+    changes: dict[str, Any] = {
+        key: meant_parameters(chain.connection_parameters, urls, tree, (*loc, key), report)
+    }
+    routes = list(chain.routes)
+    for n, route in enumerate(routes):
+        if route.connection_parameters is not None:
+            url = {(chain.host if route.host is None else route.host) or "file://"}
+            meant = meant_parameters(route.connection_parameters, url, tree, (*loc, "routes", n, key), report)
+            routes[n] = route.model_copy(update={key: meant})
+    chain = chain.model_copy(update=changes | {"routes": tuple(routes)})
+    for host, several in _parameters_by_host(chain).items():
+        if any(each != several[0] for each in several):
+            told = f"has several `{key}` for {host or 'this host'}"
+            report.error(tree.place(loc), told, "make a target of its own for each")
+    return chain
+
+
+def parameters_of(chain: DispatcherChain) -> Mapping[str, Parameters]:
+    """The parameters for each host of a target."""
+    return {host: several[0] for host, several in _parameters_by_host(chain).items()}
+
+
+def _parameters_by_host(chain: DispatcherChain) -> dict[str, list[Parameters]]:
+    found: dict[str, list[Parameters]] = {}
+    for route in chain.routes:
+        own = route.connection_parameters
+        host = chain.host if route.host is None else route.host
+        found.setdefault(host, []).append(chain.connection_parameters if own is None else own)
+    return found
 
 
 def logins_of(chain: DispatcherChain) -> Mapping[str, SecretStr]:

@@ -149,6 +149,7 @@ class Route:
     directory  a pattern
     name       a pattern; None: the file keeps its name
     conditions  None: every message of these topics
+    aliases    other words for what directory and name are filled in with
     """
 
     topics: tuple[str, ...]
@@ -156,6 +157,7 @@ class Route:
     host: str
     directory: str
     name: str | None
+    aliases: Sequence[Alias] = ()
 
     def takes(self, subject: str, data: Data) -> bool:
         """Whether a message about subject with data takes this way."""
@@ -167,6 +169,7 @@ class Route:
 
     def destination(self, data: Data, name: str) -> str:
         """The path, on the target, of a file that is called name. Raises ValueError, with the reason."""
+        data = with_aliases(data, self.aliases)
         folder = filled_in(self.directory, data)
         last = _usable(name, "the file's name") if self.name is None else filled_in(self.name, data)
         if not last or last.endswith("/"):

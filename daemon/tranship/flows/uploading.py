@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
@@ -28,6 +28,8 @@ class Uploading:
     logins: Mapping[str, SecretStr]
     outgoing: Callable[[Job, Sequence[str]], Message | None]
     """The message that tells of a job; of what came out of its file, by their paths there, if that was unpacked."""
+    others: Mapping[str, Delivery] = field(default_factory=dict)
+    """Lanes that have a delivery of their own."""
 
     def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
         """Move jobs of one lane, until it fails itself. Blocking; never raises MoverError."""
@@ -52,7 +54,8 @@ class Uploading:
             return failed(job, Failure.PERMANENT, f"{path} is no file")
         version = Version(path, facts.st_size, facts.st_mtime_ns)
         place = logged_in(Place.parse(destination), self.logins.get(job.new.request_address))
-        [outcome] = self.delivery([Move(version, place, destination)], lambda _, bytes_: progress(bytes_))
+        delivery = self.others.get(job.new.request_address, self.delivery)
+        [outcome] = delivery([Move(version, place, destination)], lambda _, bytes_: progress(bytes_))
         return outcome if outcome.fault is None else Carried(job, fault=outcome.fault)
 
 

@@ -8,17 +8,17 @@ A job is one file version for one destination. What our own servers announced me
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from trollsift import compose as fill_in
 
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
-from tranship.config.moving_checks import logins_of
+from tranship.config.moving_checks import logins_of, parameters_of
 from tranship.config.retry import policy_of
 from tranship.core.journey import Step
-from tranship.core.routing import Alias, Route, with_aliases
+from tranship.core.routing import Route
 from tranship.core.values import Unusable
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
@@ -68,11 +68,15 @@ class _Chain:
         self._name = name
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._publisher = publisher
-        self._target = _target(options)
+        self._routes = _routes(options)
         topic = options.publish_topic if publisher is not None else None
         delivery = Delivery(around.pool, options.connection_parameters.plain(), owner, options.transfers)
         logins = {lane_of(_place(host, "/")): login for host, login in logins_of(options).items()}
-        uploading = Uploading(delivery, logins, lambda job, _: outgoing(job, topic))
+        others = {
+            lane_of(_place(host, "/")): replace(delivery, parameters=parameters.plain())
+            for host, parameters in parameters_of(options).items()
+        }
+        uploading = Uploading(delivery, logins, lambda job, _: outgoing(job, topic), others)
         self._courier = Courier(name, uploading, options.transfers, book, around)
         self.obey = self._courier.obey
         topics = sorted({topic for route in options.routes for topic in route.topics})
@@ -135,13 +139,12 @@ class _Chain:
 
     def _jobs(self, message: Message, file: Told) -> Iterator[tuple[NewJob, str]]:
         data = file.dated
-        routes = [route for route in self._target.routes if route.takes(message.subject, data)]
+        routes = [route for route in self._routes if route.takes(message.subject, data)]
         if not routes:
             return
         path = _local(file.uri)
         found = _facts(path)
         data["file_creation_time"] = datetime.fromtimestamp(found.st_ctime if found else 0)
-        data = with_aliases(data, self._target.aliases)
         now = self._around.clock.now()
         for route in routes:
             destination, reason = "", "" if found else f"{path}: there is no such file"
@@ -178,26 +181,18 @@ class _Chain:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Where a chain's files go."""
-
-    routes: tuple[Route, ...]
-    aliases: tuple[Alias, ...]
-
-
-def _target(options: DispatcherChain) -> _Target:
-    routes = tuple(
+def _routes(options: DispatcherChain) -> tuple[Route, ...]:
+    return tuple(
         Route(
             route.topics,
             route.conditions,
             options.host if route.host is None else route.host,
             (options.directory or "") if route.directory is None else route.directory,
             options.filepattern if route.filepattern is None else route.filepattern,
+            options.aliases if route.aliases is None else route.aliases,
         )
         for route in options.routes
     )
-    return _Target(routes, options.aliases)
 
 
 def outgoing(job: Job, topic: str | None) -> Message | None:
