@@ -49,6 +49,19 @@ class Point(StrEnum):
     PUBLISHED = "published, not journaled"
     SAID = "published, server not told"
     DONE = "done"
+    # the mirror's, beside those of a server and a client
+    NEWS = "heard upstream, not journaled"
+    NOTED = "heard upstream, not announced"
+    RENUMBERED = "announced again, not told"
+    PASSED_ON = "announced again and told"
+    BROUGHT = "brought, not verified"
+    CHECKED = "brought and verified, not journaled"
+    HERE = "brought, not moved on"
+    # of those that move by themselves (dispatcher, fetch, move), beside those of a client
+    FOUND = "found, not journaled"
+    OWED = "owed, not moved"
+    CARRYING = "moving by itself"
+    EVERYWHERE = "everywhere, not deleted"
 
 
 RESENDING = frozenset({Point.RETOLD, Point.RESENT})
@@ -67,7 +80,52 @@ SERVER = frozenset(
         Point.DELETED,
     }
 )
-CLIENT = frozenset(Point) - SERVER - RESENDING
+CLIENT = frozenset(
+    {
+        Point.HEARD,
+        Point.WANTED,
+        Point.PUSHED,
+        Point.REQUESTED,
+        Point.ANSWERED,
+        Point.VERIFIED,
+        Point.DELIVERED,
+        Point.ACKED,
+        Point.PUBLISHED,
+        Point.SAID,
+        Point.DONE,
+    }
+)
+MIRROR = frozenset(
+    {
+        Point.NEWS,
+        Point.NOTED,
+        Point.RENUMBERED,
+        Point.PASSED_ON,
+        Point.GRANTED,
+        Point.PUSHED,
+        Point.REQUESTED,
+        Point.BROUGHT,
+        Point.CHECKED,
+        Point.HERE,
+        Point.MOVING,
+        Point.MOVED,
+        Point.MOVE_JOURNALED,
+        Point.ACKNOWLEDGED,
+        Point.DELETED,
+    }
+)
+DISPATCHER = FETCH = frozenset(
+    {
+        Point.FOUND,
+        Point.OWED,
+        Point.CARRYING,
+        Point.VERIFIED,
+        Point.DELIVERED,
+        Point.PUBLISHED,
+        Point.DONE,
+    }
+)
+MOVE = DISPATCHER | {Point.SETTLED, Point.EVERYWHERE}
 
 
 def reached(point: Point) -> None:

@@ -21,7 +21,10 @@ def main() -> int:
     asked.add_argument("--rate", type=float, default=200.0, help="files per second, at most")
     asked.add_argument("--weather", type=float, default=4.0, help="seconds between two faults; 0: none")
     asked.add_argument("--spare", action="store_true", help="with a spare client")
-    asked.add_argument("--victims", default="", help="whom to kill: server,client,spare (default: all)")
+    asked.add_argument(
+        "--family", action="store_true", help="every role: mirror, dispatcher, move, fetch, too"
+    )
+    asked.add_argument("--victims", default="", help="whom to kill, like server,client (default: all)")
     asked.add_argument("--deadline", type=float, default=420.0, help="seconds until all must be quiet")
     asked.add_argument(
         "--folder", type=Path, help="where to do it (kept); else a temporary one, kept on failure"
@@ -31,7 +34,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleared away
     victims = tuple(filter(None, said.victims.split(",")))
     options = Options(
-        said.seed, said.files, said.kills, said.rate, said.weather, said.spare, victims, (), said.deadline
+        seed=said.seed,
+        files=said.files,
+        kills=said.kills,
+        rate=said.rate,
+        weather=said.weather,
+        spare=said.spare,
+        family=said.family,
+        victims=victims,
+        deadline=said.deadline,
     )
     folder = said.folder or Path(tempfile.mkdtemp(prefix="faults-"))
     folder.mkdir(parents=True, exist_ok=True)

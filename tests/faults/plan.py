@@ -1,14 +1,32 @@
 """What is going to happen in a run, drawn from its seed: files, deaths, weather. Pure: the same seed, the same plan."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from tranship.faultpoints import CLIENT, SERVER, Point
+from tranship.faultpoints import CLIENT, DISPATCHER, FETCH, MIRROR, MOVE, SERVER, Point
 
-PLACES = ("local", "remote", "small")
-"""A folder whose sources are deleted after delivery, an SFTP server behind a proxy, a file system that fills up."""
+PAIR = {"local": 6, "remote": 2, "small": 2}
+"""Where files are dropped for server and client, and how many of ten: for a folder whose sources are deleted after
+delivery, for an SFTP server behind a proxy, for a file system that fills up."""
+
+FAMILY = {"flow": 6, "moved": 2, "web": 2}
+"""For the whole family: what goes from server to dispatcher (and is fetched), what is moved, what is fetched after it
+was moved."""
+
+OF_ANY_SIZE = ("local", "web")
+"""Places that no slow SFTP server stands behind."""
+
+POINTS: Mapping[str, frozenset[Point]] = {
+    "server": SERVER,
+    "client": CLIENT,
+    "spare": CLIENT,
+    "mirror": MIRROR,
+    "dispatcher": DISPATCHER,
+    "move": MOVE,
+    "fetch": FETCH,
+}
 
 
 @dataclass(frozen=True)
@@ -21,18 +39,31 @@ class Options:
     rate: float = 200.0
     weather: float = 4.0
     spare: bool = False
+    family: bool = False
     victims: tuple[str, ...] = ()
     only: tuple[Point, ...] = ()
     deadline: float = 420.0
 
     @property
     def processes(self) -> tuple[str, ...]:
+        if self.family:
+            return ("server", "mirror", "client", "dispatcher", "move", "fetch")
         return ("server", "client", "spare") if self.spare else ("server", "client")
 
     @property
     def killed(self) -> tuple[str, ...]:
         """Whom it hits."""
         return self.victims or self.processes
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """Where files are dropped, and how often."""
+        return FAMILY if self.family else PAIR
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the weather can be."""
+        return (*KINDS, "link away") if self.family else (*KINDS, "disk full")
 
 
 @dataclass(frozen=True)
@@ -73,7 +104,7 @@ class Weather:
     whom: str = ""
 
 
-KINDS = ("freeze", "cut bus", "hole bus", "cut link", "hole link", "stall link", "disk full", "clock")
+KINDS = ("freeze", "cut bus", "hole bus", "cut link", "hole link", "stall link", "clock")
 
 
 @dataclass(frozen=True)
@@ -96,7 +127,7 @@ class Plan:
         draw = random.Random(f"weather {self.options.seed}")
         every = self.options.weather
         while True:
-            kind = draw.choice(KINDS)
+            kind = draw.choice(self.options.kinds)
             whom = draw.choice(self.options.processes)
             yield Weather(draw.uniform(0.3, 1.7) * every, kind, draw.uniform(0.2, 6.0), whom)
 
@@ -104,15 +135,15 @@ class Plan:
 @cache
 def points_of(process: str) -> tuple[Point, ...]:
     """Where a process can die."""
-    return tuple(point for point in Point if point in (SERVER if process == "server" else CLIENT))
+    return tuple(point for point in Point if point in POINTS[process])
 
 
 def _files(draw: random.Random, options: Options) -> Iterator[File]:
     waiting: list[File] = []
     for number in range(options.files):
-        place = draw.choices(PLACES, (6, 2, 2))[0]
+        place = draw.choices(tuple(options.places), tuple(options.places.values()))[0]
         size = draw.choices((_small, _middle, _large), (950, 47, 3))[0](draw)
-        if place != "local":
+        if place not in OF_ANY_SIZE:
             size = min(size, 300_000)
         file = File(options.seed, place, f"{place[0]}{number:06d}.dat", 1, size)
         yield file

@@ -12,10 +12,13 @@ from pathlib import Path
 from servers.proxy import Fault
 from stage import Process, wait_for
 
+from .books import undone
+from .family import family
+from .pair import pair
 from .plan import Life, Options, Plan, Weather
-from .verdict import Report, judge, undone
-from .witness import Dropped, Ears, Reader, Thread
-from .world import World, world
+from .verdict import Report, judge, unpublished
+from .witness import Dropped, Ears, Reader, Retelling, Thread
+from .world import World
 
 AHEAD = 3
 """The feeder is so many lives ahead of the deaths, so that whoever waits to die has something to do."""
@@ -28,8 +31,9 @@ def run(folder: Path, options: Options) -> Report:
     plan = Plan.of(options)
     report = Report(options.seed, files=options.files, versions=len(plan.files))
     begun = time.monotonic()
-    with world(folder, options) as made:
+    with (family if options.family else pair)(folder, options) as made:
         _Run(made, plan, report).do()
+    report.broken += [f"still running: {told}" for told in made.running()]
     report.seconds = round(time.monotonic() - begun, 1)
     return report
 
@@ -49,12 +53,17 @@ class _Run:
     def do(self) -> None:
         made, report = self._world, self._report
         reader, ears = Reader(made, self._dropped), Ears(made, self._dropped)
+        retelling = Retelling(made, ears)
         weather = self._plan.weather()
         for name in made.options.processes:
             if name not in made.options.killed:
                 made.start(name)
         try:
-            with Thread("reader", reader.look), Thread("ears", ears.listen):
+            with (
+                Thread("reader", reader.look),
+                Thread("ears", ears.listen),
+                Thread("retelling", retelling.look),
+            ):
                 with contextlib.ExitStack() as stack:
                     lives = [
                         threading.Thread(target=self._live, args=(name, lives), daemon=True)
@@ -70,10 +79,12 @@ class _Run:
                     self._calm.set()
                 self._settle(ears)
             report.torn, report.untrue, report.read = reader.torn, ears.untrue, reader.read
+            report.unheard = len(retelling.told)
             report.kills, report.weather = dict(self._kills), dict(self._weather)
             judge(made, self._dropped, ears, report)
         finally:
             ears.close()
+            retelling.close()
 
     # files
 
@@ -88,7 +99,7 @@ class _Run:
                 time.sleep(0.01)
             time.sleep(max(0.0, begun + number / options.rate - time.monotonic()))
             self._dropped.add(file)
-            (self._world.incoming(file.place) / file.name).write_bytes(file.content)
+            (self._world.incoming[file.place] / file.name).write_bytes(file.content)
 
     # lives and deaths
 
@@ -109,6 +120,8 @@ class _Run:
             with self._lock:
                 self._lived += 1
                 self._count(name, life, ended, process)
+        if not self._report.broken:
+            self._world.start(name)  # the others still need it
 
     def _count(self, name: str, life: Life, ended: int | None, process: Process) -> None:
         if ended is None:
@@ -124,7 +137,7 @@ class _Run:
     def _happen(self, weather: Weather) -> None:
         if self._calm.wait(weather.wait):
             return
-        if weather.kind == "disk full" and not self._world.small_can_fill:
+        if weather.kind == "disk full" and self._world.small is None:
             return
         self._weather[weather.kind] += 1
         with self._while(weather):
@@ -146,6 +159,8 @@ class _Run:
                 made.link.silence_all()
             case "stall link":
                 made.fault_link(Fault("stall", at=int(weather.seconds * 20_000), seconds=weather.seconds))
+            case "link away":
+                made.cut_off()
             case "disk full":
                 made.fill()
             case "clock":
@@ -164,6 +179,9 @@ class _Run:
         """Start everybody anew, and wait until nothing is owed any more."""
         made, begun = self._world, time.monotonic()
         for name in made.options.killed:
+            if name in made.processes:
+                made.processes[name].kill()
+                made.processes[name].close()
             process = made.start(name)
             if not made.until_ready(name, process):
                 self._report.broken.append(f"{name} did not come up: {process.output[-1500:]}")
@@ -171,11 +189,10 @@ class _Run:
                 self._report.broken.append(
                     f"{name}: a program that is none of this run has had one of its ports"
                 )
-        last = {name: versions[-1] for name, versions in self._dropped.versions.items()}
 
         def quiet() -> bool:
             time.sleep(0.5)
-            return all((n, f.version) in ears.heard for n, f in last.items()) and not undone(made)
+            return not unpublished(made, self._dropped, ears) and not undone(made)
 
         with contextlib.suppress(AssertionError):
             wait_for(quiet, "all is quiet", made.options.deadline)

@@ -7,7 +7,17 @@ import sys
 from pathlib import Path
 
 import tranship
-from tranship.faultpoints import CLIENT, RESENDING, SERVER, VARIABLE, Point
+from tranship.faultpoints import (
+    CLIENT,
+    DISPATCHER,
+    FETCH,
+    MIRROR,
+    MOVE,
+    RESENDING,
+    SERVER,
+    VARIABLE,
+    Point,
+)
 
 PACKAGE = Path(tranship.__file__).parent
 COME_TO = """
@@ -35,7 +45,7 @@ def test_every_point_stands_once_in_the_code() -> None:
     assert {point.name: code.count(f"reached(Point.{point.name})") for point in Point} == {
         point.name: 1 for point in Point
     }
-    assert set(Point) == SERVER | CLIENT | RESENDING
+    assert set(Point) == SERVER | CLIENT | MIRROR | DISPATCHER | FETCH | MOVE | RESENDING
 
 
 def test_a_point_ends_the_process_at_the_time_that_is_asked_for() -> None:

@@ -36,7 +36,7 @@ def test_a_seed_says_all_that_will_happen() -> None:
 
 def test_the_reader_sees_what_is_torn_and_what_is_old(tmp_path: Path) -> None:
     old, new = (File(1, "local", "l1.dat", version, 5000 + version) for version in (1, 2))
-    dropped, place = Dropped(), SimpleNamespace(outgoing=lambda _: tmp_path)
+    dropped, place = Dropped(), SimpleNamespace(folders=[tmp_path])
     dropped.add(old)
     dropped.add(new)
     reader = Reader(place, dropped)  # type: ignore[arg-type]
@@ -53,6 +53,30 @@ def test_work_lost_between_taking_it_and_its_outcome(tmp_path: Path) -> None:
     """Server and client die at random moments and at boundaries of the steps."""
     report = kept(tmp_path, Options(seed=1, files=200, kills=6, weather=0.0, deadline=60.0))
     assert sum(report.kills.values()) == 6
+
+
+def test_every_role_dies_twice_and_nothing_is_lost_on_the_way(tmp_path: Path) -> None:
+    """Server, mirror, client, dispatcher, move and fetch, each at a random moment and at a boundary."""
+    report = kept(tmp_path, Options(seed=1, files=60, kills=12, weather=0.0, family=True, deadline=60.0))
+    assert sum(report.kills.values()) == 12
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("process", ["mirror", "dispatcher", "move", "fetch"])
+def test_the_family_at_every_boundary_of_the_steps_five_times(tmp_path: Path, process: str) -> None:
+    points = tuple(point for point in points_of(process) if point not in RARE)
+    kills = 5 * len(points)
+    options = Options(
+        seed=1, files=kills * 20, kills=kills, weather=0.0, family=True, victims=(process,), only=points
+    )
+    report = kept(tmp_path, options)
+    assert report.kills == {f"{process}: {point}": 5 for point in points}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(501, 503))
+def test_the_whole_family_and_bad_weather(tmp_path: Path, seed: int) -> None:
+    kept(tmp_path, Options(seed=seed, files=2000, kills=300, family=True))
 
 
 @pytest.mark.soak

@@ -1,18 +1,15 @@
 """What came of a run: every file, every message and every journal against what was dropped."""
 
 import os
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .plan import PLACES
+from .books import undone
+from .plan import File
 from .witness import Dropped, Ears, Said
-from .world import World
-
-FINISHED = ("done", "dead", "superseded")
-"""States of a client's job in which nothing more is owed."""
+from .world import BALLAST, End, World
 
 
 @dataclass
@@ -32,9 +29,11 @@ class Report:
     repeated: int = 0
     """Messages that were published again with the same id, by whomever …"""
     by_both: int = 0
-    """… and how many of these by another client …"""
+    """… and how many of these by another process …"""
     repeats_by_both: list[str] = field(default_factory=list)
     """… and which."""
+    unheard: int = 0
+    """Messages of which the harness told again: who was to hear them was dead or cut off."""
     undone: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -71,53 +70,46 @@ class Report:
 
 def judge(world: World, dropped: Dropped, ears: Ears, report: Report) -> None:
     """Fill in what is lost, unpublished, published twice, undone and left over."""
-    for name, versions in dropped.versions.items():
-        last = versions[-1]
-        path = world.outgoing(last.place) / name
+    for end, last in due(world, dropped):
+        path = end.folder / last.name
         if not path.exists() or path.read_bytes() != last.content:
-            report.lost.append(f"{name}: version {last.version} is not at {path}")
-        if not ears.heard.get((name, last.version)):
-            report.unpublished.append(f"{name}: version {last.version} was never published")
-    for (name, version), said in ears.heard.items():
+            report.lost.append(f"{last.name}: version {last.version} is not at {path}")
+    for end, last in unpublished(world, dropped, ears):
+        report.unpublished.append(f"{last.name}: version {last.version} was never published at {end.name}")
+    for (end_name, name, version), said in ears.heard.items():
         report.repeated += len(said) - 1
-        if len({s.client for s in said}) > 1:
-            report.by_both += len({s.client for s in said}) - 1
+        if len({s.by for s in said}) > 1:
+            report.by_both += len({s.by for s in said}) - 1
             report.repeats_by_both.append(f"{name}: version {version} as {_told(said)}")
         if len({s.id for s in said}) > 1:
-            report.twice.append(f"{name}: version {version} as {_told(said)}")
-    report.by = dict(Counter(said.client for said in ears.said))
+            report.twice.append(f"{name}: version {version} at {end_name} as {_told(said)}")
+    report.by = dict(Counter(said.by for said in ears.said))
     report.undone = undone(world)
+    names = {*dropped.versions, BALLAST}
     report.left_over = [
-        entry.name
-        for place in PLACES
-        for entry in os.scandir(world.outgoing(place))
-        if entry.name not in dropped.versions and entry.name != ".ballast"
+        entry.path
+        for folder in {*world.folders, *world.emptied}
+        for entry in os.scandir(folder)
+        if folder in world.emptied or entry.name not in names
+    ]
+
+
+def due(world: World, dropped: Dropped) -> Iterator[tuple[End, File]]:
+    """The last version of every file, and each end where it is to lie."""
+    for versions in list(dropped.versions.values()):
+        for end in world.ends:
+            if end.kept and versions and end.place == versions[-1].place:
+                yield end, versions[-1]
+
+
+def unpublished(world: World, dropped: Dropped, ears: Ears) -> list[tuple[End, File]]:
+    """Those of which nobody has published that they lie there."""
+    return [
+        (end, last)
+        for end, last in due(world, dropped)
+        if end.speakers and (end.name, last.name, last.version) not in ears.heard
     ]
 
 
 def _told(said: Iterable[Said]) -> str:
-    return ", ".join(f"{s.id} by {s.client} at {s.at:.2f}" for s in said)
-
-
-def undone(world: World) -> list[str]:
-    """What the journals still owe: "file: what"."""
-    found = _rows(
-        world,
-        "server",
-        "SELECT path, 'transfer ' || state || ' ' || reason FROM transfers WHERE state='moving'",
-    )
-    found += _rows(world, "server", "SELECT path, 'deletion' FROM deletions")
-    marks = ",".join("?" * len(FINISHED))
-    for name in world.options.processes:
-        if name != "server":
-            query = f"SELECT path, state || ' ' || reason FROM jobs WHERE state NOT IN ({marks})"
-            found += _rows(world, name, query, *FINISHED)
-            found += _rows(world, name, "SELECT path, 'dead ' || reason FROM jobs WHERE state='dead'")
-    return found
-
-
-def _rows(world: World, process: str, query: str, *values: str) -> list[str]:
-    with sqlite3.connect(f"file:{world.journal(process)}?mode=ro", uri=True, timeout=10) as db:
-        rows = db.execute(query, values).fetchall()
-    db.close()
-    return [f"{os.path.basename(path)}: {what} ({process})" for path, what in rows]
+    return ", ".join(f"{s.id} by {s.by} at {s.at:.2f}" for s in said)

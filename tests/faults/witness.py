@@ -1,21 +1,25 @@
-"""Who looks on: a reader that polls the destinations all the time, and plain subscribers to whatever is published."""
+"""Who looks on: a reader that polls the destinations all the time, plain subscribers to whatever is published.
+
+And who tells again of what nobody heard.
+"""
 
 import contextlib
 import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from tranship.wire.messages import decode, prefix
+from tranship.wire.messages import Message, decode, prefix
 
-from .plan import PLACES, File
-from .world import World
+from .books import known
+from .plan import File
+from .world import End, World
 
 
 @dataclass
@@ -37,10 +41,10 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Said:
-    """One message that a client published."""
+    """One message that a process published."""
 
-    client: str
-    place: str
+    by: str
+    end: str
     name: str
     version: int
     id: str
@@ -81,14 +85,15 @@ class Reader:
         self._world = world
         self._dropped = dropped
         self._seen: dict[str, tuple[int, int, int]] = {}
+        """By path."""
         self._version: dict[str, int] = {}
         self.torn: list[str] = []
         self.read = 0
 
     def look(self) -> None:
         """Once over everything."""
-        for place in PLACES:
-            self._look_at(self._world.outgoing(place))
+        for folder in self._world.folders:
+            self._look_at(folder)
         time.sleep(0.02)
 
     def _look_at(self, folder: Path) -> None:
@@ -98,42 +103,47 @@ class Reader:
                     with contextlib.suppress(FileNotFoundError):
                         facts = entry.stat()
                         key = facts.st_ino, facts.st_size, facts.st_mtime_ns
-                        if self._seen.get(entry.name) != key:
-                            self._seen[entry.name] = key
-                            self._judge(entry.name, Path(entry.path).read_bytes())
+                        if self._seen.get(entry.path) != key:
+                            self._seen[entry.path] = key
+                            self._judge(entry, Path(entry.path).read_bytes())
 
-    def _judge(self, name: str, content: bytes) -> None:
+    def _judge(self, entry: os.DirEntry[str], content: bytes) -> None:
         self.read += 1
-        version = self._dropped.version_of(name, content)
-        before = self._version.get(name, 0)
+        version = self._dropped.version_of(entry.name, content)
+        before = self._version.get(entry.path, 0)
         if not version:
-            self.torn.append(f"{name}: {len(content)} bytes that no version has")
+            self.torn.append(f"{entry.name}: {len(content)} bytes that no version has, at {entry.path}")
         elif version < before:
-            self.torn.append(f"{name}: version {version} came after version {before}")
-        self._version[name] = max(version, before)
+            self.torn.append(f"{entry.name}: version {version} came after version {before}, at {entry.path}")
+        self._version[entry.path] = max(version, before)
 
 
 class Ears:
-    """Listens to all arrivals that the clients publish. A file must lie there, whole, when it is published."""
+    """Listens to all that is published of files. A file must lie there, whole, when it is said to be there."""
 
     def __init__(self, world: World, dropped: Dropped) -> None:
-        self._world = world
-        self._dropped = dropped
+        self.dropped = dropped
+        self._written = set(world.incoming.values())
         self._context: zmq.Context[Any] = zmq.Context()
         self._poller = zmq.Poller()
-        self._sockets: dict[Any, tuple[str, str]] = {}
+        self._sockets: dict[Any, tuple[str, list[End]]] = {}
         self.said: list[Said] = []
-        self.heard: dict[tuple[str, int], list[Said]] = defaultdict(list)
+        self.heard: dict[tuple[str, str, int], list[Said]] = defaultdict(list)
+        """By end, name and version."""
+        self.frames: dict[tuple[str, str, int], bytes] = {}
+        """The last message of each."""
         self.untrue: list[str] = []
-        for whom, port in world.ears.items():
+        for speaker, port in {speaker for end in world.ends for speaker in end.speakers.items()}:
             socket = self._context.socket(zmq.SUB)
             socket.rcvhwm = 0
             socket.reconnect_ivl = 50
             socket.handshake_ivl = 1000  # whoever else has the port meanwhile is left soon
-            socket.subscribe(prefix(f"/faults/{whom[1]}"))
+            ends = [end for end in world.ends if end.speakers.get(speaker) == port]
+            for end in ends:
+                socket.subscribe(prefix(end.topic))
             socket.connect(f"tcp://127.0.0.1:{port}")
             self._poller.register(socket, zmq.POLLIN)
-            self._sockets[socket] = whom
+            self._sockets[socket] = speaker, ends
 
     def listen(self) -> None:
         """Take what has come, or wait a little for it."""
@@ -142,23 +152,73 @@ class Ears:
                 while True:
                     self._hear(*self._sockets[socket], socket.recv(zmq.NOBLOCK))
 
-    def _hear(self, client: str, place: str, frame: bytes) -> None:
+    def _hear(self, speaker: str, ends: Sequence[End], frame: bytes) -> None:
         message = decode(frame)
         if message.type != "file":
             return
         name, facts = message.data["uid"], message.data["tranship"]
-        sizes = {file.size: file.version for file in self._dropped.versions[name]}
-        said = Said(client, place, name, sizes.get(facts["size"], 0), facts["id"], time.monotonic())
+        end = next(each for each in ends if _is_about(each, message))
+        sizes = {file.size: file.version for file in self.dropped.versions[name]}
+        told = facts.get("id") or f"{facts['server']} {facts['seq']}"
+        said = Said(speaker, end.name, name, sizes.get(facts["size"], 0), told, time.monotonic())
         self.said.append(said)
-        self.heard[name, said.version].append(said)
+        self.heard[end.name, name, said.version].append(said)
+        self.frames[end.name, name, said.version] = frame
+        if end.folder not in self._written:
+            self._look_at(end, said)
+
+    def _look_at(self, end: End, said: Said) -> None:
         try:
-            content = (self._world.outgoing(place) / name).read_bytes()
+            content = (end.folder / said.name).read_bytes()
         except FileNotFoundError:
-            self.untrue.append(f"{name}: published, and not there")
+            self.untrue.append(f"{said.name}: published at {end.name}, and not there")
             return
-        version = self._dropped.version_of(name, content)
+        version = self.dropped.version_of(said.name, content)
         if not said.version or version < said.version:
-            self.untrue.append(f"{name}: published as version {said.version}, there is {version}")
+            self.untrue.append(
+                f"{said.name}: published at {end.name} as version {said.version}, there is {version}"
+            )
 
     def close(self) -> None:
         self._context.destroy(0)
+
+
+class Retelling:
+    """Tells again of what nobody heard, as those who missed it can ask nobody for it."""
+
+    def __init__(self, world: World, ears: Ears) -> None:
+        self._world = world
+        self._ears = ears
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = self._context.socket(zmq.PUB)
+        self._socket.sndhwm = 0
+        if world.retell:
+            self._socket.bind(f"tcp://127.0.0.1:{world.retell}")
+        self.told: set[tuple[str, str, int]] = set()
+        """What was told again: for which end, name and version."""
+
+    def look(self) -> None:
+        """Once over everything that was published more than a second ago."""
+        time.sleep(0.5)
+        for end in self._world.ends:
+            for speaker in end.speakers if end.unheard else ():
+                heard = known(self._world, speaker)
+                for file in [versions[-1] for versions in list(self._ears.dropped.versions.values())]:
+                    if (end.name, file.name, file.size) not in heard:
+                        self._tell(end, file)
+
+    def _tell(self, end: End, file: File) -> None:
+        key = end.unheard, file.name, file.version
+        said = self._ears.heard.get(key)
+        if said and time.monotonic() - said[-1].at > 1:
+            self._socket.send(self._ears.frames[key])
+            self.told.add((end.name, file.name, file.version))
+
+    def close(self) -> None:
+        self._context.destroy(0)
+
+
+def _is_about(end: End, message: Message) -> bool:
+    """Whether message tells of a file at end."""
+    in_topic = message.subject.startswith(end.topic)
+    return in_topic and (not end.said or os.path.dirname(str(message.data["uri"])) == end.said)

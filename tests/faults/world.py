@@ -3,57 +3,85 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from servers.proxy import Fault, Proxy, Route
-from servers.ssh import PASSWORD, USER, asyncsshd
-from stage import Process, free_port
+from servers.proxy import Fault, Proxy
+from stage import Process
 from tranship.faultpoints import CLOCK, VARIABLE, Point
 
-from .plan import PLACES, Options
+from .plan import Options
 
-SMALL_MB = 64
-"""The size of the file system that fills up."""
+
+@dataclass(frozen=True)
+class End:
+    """Where the files of a place come to lie, and who tells of them there.
+
+    speakers  by process: the port on which it publishes them, about topic
+    said      what its messages call the folder, where that tells ends apart ("": whatever they call it)
+    kept      whether every file is there and told of at the end, and nothing else
+    unheard   the end whose messages lead here, and are heard by nobody who is dead (none: what is missed is replayed)
+    """
+
+    name: str
+    place: str
+    folder: Path
+    speakers: Mapping[str, int] = field(default_factory=dict)
+    topic: str = ""
+    said: str = ""
+    kept: bool = True
+    unheard: str = ""
 
 
 @dataclass
 class World:
-    """Where everything is. `ears`: (process, place) -> the port on which it publishes arrivals."""
+    """Where everything is. Files are dropped in `incoming` (by place), and go to `ends`.
+
+    bus, link  between the processes; between them and the servers that files go to, or come from
+    small      the folder of a file system that can be filled, if there is one
+    emptied    folders in which nothing is left at the end
+    retell     the port on which the harness tells again of what was unheard (0: none)
+    """
 
     folder: Path
     options: Options
-    ssh: Any
+    incoming: Mapping[str, Path]
+    ends: tuple[End, ...]
     bus: Proxy
     link: Proxy
-    ports: dict[str, int]
-    ears: dict[tuple[str, str], int]
-    small_can_fill: bool
+    small: Path | None = None
+    emptied: tuple[Path, ...] = ()
+    retell: int = 0
     processes: dict[str, Process] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)
     """Where in its log the present life of each process begins."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def incoming(self, place: str) -> Path:
-        return self.folder / "incoming" / place
+    def __post_init__(self) -> None:
+        self.jump(0.0)
 
-    def outgoing(self, place: str) -> Path:
-        """Where what was delivered lies."""
-        return Path(self.ssh.folder) if place == "remote" else self.folder / "outgoing" / place
+    @property
+    def folders(self) -> dict[Path, bool]:
+        """Where files come to lie, and whether all of them are there at the end."""
+        incoming = set(self.incoming.values())
+        return {end.folder: end.kept for end in self.ends if end.folder not in incoming}
 
     def journal(self, process: str) -> Path:
         return self.folder / f"{process}.journal"
 
     def log(self, process: str) -> Path:
         return self.folder / f"{process}.log"
+
+    def write(self, process: str, config: dict[str, Any]) -> None:
+        """Write the configuration of a process."""
+        (self.folder / f"{process}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     # processes
 
@@ -75,7 +103,7 @@ class World:
             environment[VARIABLE] = f"{point}:{times}"
         log = self.log(name)
         self.begins[name] = log.stat().st_size if log.exists() else 0
-        role = "server" if name == "server" else "client"
+        role = "client" if name == "spare" else name
         process = Process(
             [sys.executable, "-m", "tranship", role, str(self.folder / f"{name}.yaml")],
             log,
@@ -84,6 +112,21 @@ class World:
         with self.lock:
             self.processes[name] = process
         return process
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self.processes.values():
+            process.close()
+
+    def running(self) -> list[str]:
+        """The processes that work on this world's files."""
+        found = []
+        for each in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                told = each.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if f"{self.folder}/" in told and " tranship " in told:
+                    found.append(f"{each.parent.name}: {told}")
+        return found
 
     def freeze(self, name: str) -> None:
         self._signal(name, signal.SIGSTOP)
@@ -107,112 +150,25 @@ class World:
 
     def fill(self) -> None:
         """Leave no room on the small file system."""
-        with contextlib.suppress(OSError), (self.outgoing("small") / ".ballast").open("wb") as ballast:
+        assert self.small is not None
+        with contextlib.suppress(OSError), (self.small / BALLAST).open("wb") as ballast:
             while True:
                 os.write(ballast.fileno(), bytes(1 << 20))
-        with contextlib.suppress(OSError), (self.outgoing("small") / ".ballast").open("ab") as ballast:
+        with contextlib.suppress(OSError), (self.small / BALLAST).open("ab") as ballast:
             while True:
                 os.write(ballast.fileno(), bytes(1 << 12))
 
     def make_room(self) -> None:
-        (self.outgoing("small") / ".ballast").unlink(missing_ok=True)
+        if self.small is not None:
+            (self.small / BALLAST).unlink(missing_ok=True)
 
     def fault_link(self, fault: Fault) -> None:
         self.link.fault = fault
 
-
-@contextlib.contextmanager
-def world(folder: Path, options: Options) -> Iterator[World]:
-    """A world in folder, with nobody in it yet; who is started is killed in the end."""
-    with contextlib.ExitStack() as stack:
-        for place in PLACES:
-            (folder / "incoming" / place).mkdir(parents=True)
-            (folder / "outgoing" / place).mkdir(parents=True)
-        small = _mounted(folder / "outgoing" / "small", stack)
-        ssh = stack.enter_context(asyncsshd())
-        link = stack.enter_context(Proxy(Route(("127.0.0.1", ssh.port))))
-        ssh.knows(link.port)
-        ports = {name: free_port() for name in ("publish", *PLACES)}
-        routes = [Route(("127.0.0.1", port), ("127.0.0.2", port)) for port in ports.values()]
-        bus = stack.enter_context(Proxy(*routes))
-        clients = [name for name in options.processes if name != "server"]
-        ears = {(name, place): free_port() for name in clients for place in PLACES}
-        made = World(folder, options, ssh, bus, link, ports, ears, small)
-        made.jump(0.0)
-        _write(folder / "server.yaml", _server(made))
-        (folder / "login").touch(0o600)
-        (folder / "login").write_text(f"{USER}:{PASSWORD}")
-        for name in clients:
-            _write(folder / f"{name}.yaml", _client(made, name))
-        stack.callback(lambda: [process.close() for process in made.processes.values()])
-        yield made
+    def cut_off(self) -> None:
+        """Have nobody reach the servers behind the link, until its fault is taken back."""
+        self.link.fault = Fault("reset")
+        self.link.reset_all()
 
 
-def _mounted(folder: Path, stack: contextlib.ExitStack) -> bool:
-    """Give folder a small file system of its own, where that is allowed."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_MB}m,mode=0777", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        return False
-    stack.callback(lambda: subprocess.run(["umount", "-l", str(folder)], check=False))
-    return True
-
-
-def _write(file: Path, config: dict[str, Any]) -> None:
-    file.write_text(yaml.safe_dump(config, sort_keys=False))
-
-
-def _server(world: World) -> dict[str, Any]:
-    remote = {
-        "allow": [f"sftp://{USER}@127.0.0.1:{world.link.port}/**"],
-        "connection_parameters": {"known_hosts": str(world.ssh.known_hosts), "timeout": "4 s"},
-    }
-    local = {"delete": True, "remove_delay": "1 s"}
-    return {
-        "role": "server",
-        "journal": str(world.journal("server")),
-        "publish": world.ports["publish"],
-        "heartbeat": "2 s",
-        "chains": {
-            place: {
-                "origin": f"{world.incoming(place)}/{{name}}.dat",
-                "topic": f"/faults/{place}",
-                "request": world.ports[place],
-                "request_address": "127.0.0.2",
-                "scan_interval": "5 s",
-                "allow": [f"file://{world.outgoing(place)}/**"],
-                **({"remote": remote, "local": local}.get(place, {})),
-            }
-            for place in PLACES
-        },
-    }
-
-
-def _client(world: World, name: str) -> dict[str, Any]:
-    def chain(place: str) -> dict[str, Any]:
-        providers = [f"127.0.0.2:{world.ports['publish']}"]
-        if name == "spare":
-            providers.append(f"127.0.0.1:{world.ears['client', place]}")
-        return {
-            "providers": providers,
-            "topic": f"/faults/{place}",
-            "destination": _destination(world, place),
-            "publish": world.ears[name, place],
-            "heartbeat": "2 s",
-            "heartbeat_alarm_scale": 3,
-            "transfer_req_timeout": "4 s",
-            "lease": "6 s",
-            **({"login_file": str(world.folder / "login")} if place == "remote" else {}),
-            **({"processing_delay": "0.5 s"} if name == "spare" else {}),
-        }
-
-    return {
-        "role": "client",
-        "journal": str(world.journal(name)),
-        "chains": {place: chain(place) for place in PLACES},
-    }
-
-
-def _destination(world: World, place: str) -> str:
-    if place == "remote":
-        return f"sftp://127.0.0.1:{world.link.port}/"
-    return f"file://{world.outgoing(place)}/"
+BALLAST = ".ballast"

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from tranship.core.journey import Step
 from tranship.core.values import Version
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import LARGE, Arrived, Finished
 from tranship.flows.asking import Asking, Terms
@@ -124,10 +125,15 @@ class Bringing:
 
     async def finish(self, arrived: Sequence[Arrived]) -> Finished:
         """Verify what has arrived; write down what is whole."""
+        reached(Point.BROUGHT)
         reasons = await self.threads.do(lambda: [self._wrong(a) for a in arrived])
         good = [a.asked for a, reason in zip(arrived, reasons, strict=True) if not reason]
         now = self._around.clock.now()
+        if good:
+            reached(Point.CHECKED)
         await self._books.client.published([(asked.job.id, now) for asked in good])
+        if good:
+            reached(Point.HERE)
         for asked in good:
             ms = round((now - asked.at) * 1000, 1)
             self._tell(

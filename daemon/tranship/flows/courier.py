@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tranship.core.places import About
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
 from tranship.flows.pausing import Pausing
@@ -133,7 +134,11 @@ class Courier:
 
         What each of jobs turned out to be, as the journal says it.
         """
+        if jobs:
+            reached(Point.FOUND)
         verdicts = await self._book.want(jobs, cursors)
+        if jobs:
+            reached(Point.OWED)
         for verdict, job, _ in verdicts:
             if verdict is Verdict.NEW and job.new.destination:
                 self._line_up(job)
@@ -250,6 +255,7 @@ class Courier:
         self._due.set()
 
     def _count(self, bytes_: int) -> None:
+        reached(Point.CARRYING)
         self._moved += bytes_
 
     async def _report(self) -> None:

@@ -18,6 +18,7 @@ from tranship.core.allow import Allowed
 from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.delivery import Delivery
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.asking import Terms as AskingTerms
 from tranship.flows.bringing import Books, Bringing, Own, PassOn
@@ -148,7 +149,11 @@ class _Chain:
             )
             for each in usable
         ]
+        if heard:
+            reached(Point.NEWS)
         fresh = await self._books.mirror.hear(heard, cursors)
+        if heard:
+            reached(Point.NOTED)
         for announcement, new in zip(usable, fresh, strict=True):
             if not new:
                 peer = announcement.request_address
@@ -199,7 +204,9 @@ class _Chain:
                 message = retold(announcement.message, self._address, numbers.server, seq)
                 told.append((number, self._announced(announcement, seq, message), message))
         await self._books.mirror.tell([(number, announced) for number, announced, _ in told])
+        reached(Point.RENUMBERED)
         self._voice.publisher.tell([message for *_, message in told])
+        reached(Point.PASSED_ON)
         for _, announced, _ in told:
             numbers.told[announced.topic] = max(numbers.told.get(announced.topic, 0), announced.seq)
             self._topics.add(announced.topic)

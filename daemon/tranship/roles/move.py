@@ -21,6 +21,7 @@ from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting, Version
 from tranship.delivery import Delivery
+from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
 from tranship.flows.emptying import Emptying, mark_of
@@ -127,6 +128,8 @@ class _Chain:
         if not self.options.delete:
             return
         done = [v for v in versions if all(known.get(identity) for identity in self._identities(v))]
+        if done:
+            reached(Point.EVERYWHERE)
         for version in done:
             kept = await self._reception.threads.do(removed, version)
             if kept is None:
