@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import hashlib
 import http.server
 import json
 import os
@@ -202,6 +203,38 @@ def test_a_cut_line_a_crash_and_a_wrong_size_leave_nothing_torn(tmp_path: Path) 
 
     with pyftpd() as server, Proxy(Route((server.host, server.port)), fault=Fault("reset")) as proxy:
         asyncio.run(main(server, proxy))
+
+
+def test_a_version_that_was_replaced_before_it_was_fetched_is_owed_no_more(tmp_path: Path) -> None:
+    async def main(port: int) -> None:
+        async with desk(tmp_path) as it:
+            running = await it.start(allow=[f"http://127.0.0.1:{port}/**"])
+            served = tmp_path / "served"
+
+            def say(kind: str, version: int) -> None:
+                facts = {"v": 1, "size": len(b"version 1"), "mtime": version}
+                facts["checksum"] = f"md5:{hashlib.md5(b'version %d' % version).hexdigest()}"
+                it.say(kind, uri=f"http://127.0.0.1:{port}/{kind}.dat", tranship=facts)
+
+            (served / "replay.dat").write_bytes(b"version 2")  # whose first version is told last
+            say("replay", 2)
+            await until(lambda: "replay" in it.done, "it is here")
+            say("replay", 1)
+            await until(lambda: running.story.of(Step.SKIPPED), "it is outdated")
+            (served / "late.dat").write_bytes(b"version 1")  # whose second version is told before it is there
+            say("late", 1)
+            await until(lambda: "late" in it.done, "it is here")
+            say("late", 2)
+            await until(lambda: len(running.story.of(Step.RETRIED)) >= 2, "it is waited for")
+            (served / "late.dat").write_bytes(b"version 2")
+            await until(lambda: it.got("late", "late.dat") == b"version 2", "it is fetched")
+            assert it.got("replay", "replay.dat") == b"version 2"
+            assert len(running.story.of(Step.SKIPPED)) == 1
+            assert not running.story.of(Step.FAILED)
+
+    (tmp_path / "served").mkdir()
+    with web(tmp_path / "served") as port:
+        asyncio.run(main(port))
 
 
 EVIL = {"cls": "subprocess:Popen", "protocol": "zip", "args": [["touch", "/x"]], "fo": "http://127.0.0.1:1/a"}

@@ -16,6 +16,7 @@ from tranship.core.places import About
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
+from tranship.flows.outdated import outdated
 from tranship.flows.pausing import Pausing
 from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Source, Verdict
 from tranship.lanes import Lanes, Threads
@@ -241,9 +242,11 @@ class Courier:
         await self._outcomes.finish([Done(each.job, each.outgoing, began, each.landed) for each in good])
         await self._pausing.arrived([(each.job, each.job.own_offer) for each in good])
         await self._arrived([each.job for each in good])
-        bad = [Failed(each.job, None, _told(each.fault)) for each in carried if each.fault is not None]
+        bad = [(each.job, each.fault) for each in carried if each.fault is not None]
         if bad:
-            await self._outcomes.fail(await self._pausing.failed(bad))
+            old = await outdated(self._book, [job for job, fault in bad if fault.failure in _OF_THE_SOURCE])
+            failed = [Failed(job, None, _told(fault, is_outdated=job.id in old)) for job, fault in bad]
+            await self._outcomes.fail(await self._pausing.failed(failed))
 
     def _done_with(self, lane: str, jobs: Iterable[Job]) -> None:
         for job in jobs:
@@ -269,7 +272,14 @@ class Courier:
             before = self._moved
 
 
-def _told(fault: Fault) -> Reply:
-    """A source that changed while it was moved is moved again, as it is then."""
+_OF_THE_SOURCE = (Failure.SUPERSEDED, Failure.PERMANENT)
+"""Failures that say, perhaps, that the source is not there any more."""
+
+
+def _told(fault: Fault, *, is_outdated: bool) -> Reply:
+    """A source that changed while it was moved is moved again, as it is then; unless that is another job's already."""
+    if is_outdated:
+        reason = f"a newer version goes there: {fault.reason}"
+        return Reply(None, failure=Failure.SUPERSEDED, reason=reason)
     failure = Failure.TEMPORARY if fault.failure is Failure.SUPERSEDED else fault.failure
     return Reply(None, failure=failure, reason=fault.reason, about=fault.about)

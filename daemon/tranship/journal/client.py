@@ -363,6 +363,15 @@ class ClientBook:
 
         return await self._do(act)
 
+    async def versions(self, jobs: Sequence[Job]) -> dict[int, list[tuple[int, bytes]]]:
+        """Per job the other versions of its file that are, or are to be, where it is to go: ids and announcements."""
+        query = (
+            "SELECT id, frame FROM jobs WHERE chain=? AND uid=? AND path=? AND destination=? AND id<>?"
+            " AND state IN ('wanted', 'delivered', 'done')"
+        )
+        keys = [(job.new.chain, job.new.uid, job.new.path, job.new.destination, job.id) for job in jobs]
+        return await self._do(lambda db: {key[-1]: db.execute(query, key).fetchall() for key in keys})
+
     async def sources(self, jobs: Sequence[int]) -> dict[int, list[Source]]:
         """The other servers that may be asked for each of jobs, as far as there are any."""
         return await self._do(lambda db: {job: found for job in jobs if (found := may_be_asked(db, job))})
