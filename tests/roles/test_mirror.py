@@ -130,6 +130,29 @@ def _heard(mirror: Any) -> int:
     return int(sqlite3.connect(mirror.journal.path).execute("SELECT count(*) FROM heard").fetchone()[0])
 
 
+def test_a_copy_that_came_when_nobody_waited_for_it_any_more_is_not_kept_for_ever(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            allow = [f"file://{site.copies}/**"]
+            server = await site.server(allow=allow)
+            mirror = await site.mirror(transfer_req_timeout="100 ms")
+            site.drop("a.dat", b"asked for while its server was away")
+            [told] = await until(lambda: by_mirror(site), "announced by the mirror")
+            await server.kill()
+            [answer] = await asked(site, 301, *pushes(site, told, "x"))
+            assert answer.type == "err"
+            await mirror.kill()
+            await site.server(allow=allow)
+            mirror = await site.mirror()
+            await until(lambda: mirror.story.of(Step.VERIFIED), "brought all the same")
+            mirror.clock.shift = 3 * 86400
+            await until(
+                lambda: not (site.copies / "a.dat").exists(), "who failed to get it is not waited for"
+            )
+
+    asyncio.run(main())
+
+
 def test_two_servers_of_one_file_are_told_once_and_stand_in_for_each_other(tmp_path: Path) -> None:
     async def main() -> None:
         async with rig(tmp_path) as site:

@@ -7,7 +7,7 @@ and may ask again, while it is tried again anyway until the policy gives it up.
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from tranship.core.journey import Step
 from tranship.core.values import Version
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import LARGE, Arrived, Finished
+from tranship.flows.arrival import LARGE, Arrived, Asked, Finished
 from tranship.flows.asking import Asking, Terms
 from tranship.flows.destinations import destination_of
 from tranship.flows.outcomes import Failed
@@ -46,16 +46,13 @@ from tranship_movers.place import Place
 LOOKING = 4
 """Threads that look at copies and verify them, per chain."""
 
-KEPT = timedelta(days=1)
-"""A copy that was brought, but moved on to nobody, is deleted after this time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Own:
     """The mirror's own folder.
 
     destination: the URL by which servers reach it; fields are filled in. root: below which its path lies here.
-    remove_delay: time until a copy that was moved on is deleted; None: never.
+    remove_delay: time until a copy that was moved on, or that nobody takes, is deleted; None: never.
     """
 
     destination: str
@@ -101,9 +98,7 @@ class Bringing:
             found = await self.threads.do(_lies, copy, version)
         if found is None:
             raise Lacking(Failure.TEMPORARY, f"{copy}: was brought, and is gone or another one")
-        if self._own.remove_delay is not None:
-            until = self._around.clock.now() + KEPT.total_seconds()
-            await self._books.mirror.keep(self._chain, found, version, until)
+        await self._keep([(found, version)])
         return found
 
     def has(self, offered: Offered) -> bool:
@@ -128,6 +123,9 @@ class Bringing:
         reached(Point.BROUGHT)
         reasons = await self.threads.do(lambda: [self._wrong(a) for a in arrived])
         good = [a.asked for a, reason in zip(arrived, reasons, strict=True) if not reason]
+        await self._keep(
+            await self.threads.do(lambda: [copy for asked in good for copy in self._lying(asked)])
+        )
         now = self._around.clock.now()
         if good:
             reached(Point.CHECKED)
@@ -259,6 +257,21 @@ class Bringing:
             )
             for file in announcement.files
         }
+
+    def _lying(self, asked: Asked) -> Iterator[tuple[Version, Version]]:
+        """The copies that were asked for, as they lie here, each with what was announced. Blocking."""
+        copies = self._copies(asked.announcement, asked.place)
+        for file in asked.announcement.files:
+            version = Version(path_of(file.path), file.size, file.mtime_ns, file.checksum)
+            copy = _lies(copies[version.path], version)
+            if copy is not None:
+                yield copy, version
+
+    async def _keep(self, copies: Sequence[tuple[Version, Version]]) -> None:
+        """Leave copies here for those who have asked for them, and no longer."""
+        if self._own.remove_delay is not None:
+            until = self._around.clock.now() + self._own.remove_delay.total_seconds()
+            await self._books.mirror.keep(self._chain, copies, until)
 
     def _wrong(self, arrived: Arrived) -> str:
         """Why what has arrived is not what was announced; "" if it is. Blocking."""

@@ -152,19 +152,16 @@ class MirrorBook:
 
         return await self._do(act)
 
-    async def keep(self, chain: str, copy: Version, of: Version, until: float) -> None:
-        """The copy of what was announced is in use; it is to be deleted then, or before, once it was moved on.
+    async def keep(self, chain: str, copies: Sequence[tuple[Version, Version]], until: float) -> None:
+        """Copies (each of what was announced) are in use; they are to be deleted then, or so long after the last move.
 
         Who still asks for what was announced is waited for.
         """
-
-        def act(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT OR REPLACE INTO deletions VALUES (?,?,?,?,?,?,?,?)",
-                (copy.path, chain, copy.size, copy.mtime_ns, until, of.path, of.size, of.mtime_ns),
-            )
-
-        await self._do(act)
+        rows = [
+            (copy.path, chain, copy.size, copy.mtime_ns, until, of.path, of.size, of.mtime_ns)
+            for copy, of in copies
+        ]
+        await self._do(many("INSERT OR REPLACE INTO deletions VALUES (?,?,?,?,?,?,?,?)", rows))
 
     async def topics(self, chain: str) -> list[str]:
         """What chain has told of."""
