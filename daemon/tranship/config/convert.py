@@ -84,7 +84,9 @@ def _block(value: Mapping[str, Any], loc: Loc, comments: Mapping[Loc, list[str]]
 
 def _items(items: Sequence[Any], loc: Loc, comments: Mapping[Loc, list[str]]) -> Iterator[str]:
     for item in items:
-        lines = list(_block(item, loc, comments)) if isinstance(item, Mapping) else [_flow(item, loc)]
+        lines = (
+            list(_block(item, loc, comments)) if isinstance(item, Mapping) and item else [_flow(item, loc)]
+        )
         yield from (f"{'- ' if n == 0 else '  '}{line}" for n, line in enumerate(lines))
 
 
@@ -102,7 +104,7 @@ def _flow(value: Any, loc: Loc) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, str) and not isinstance(value, Plain) and _ANY_VALUE & set(loc):
-        return json.dumps(value, ensure_ascii=False)  # a text there, even if it looks like a number
+        return _quoted(value)  # a text there, even if it looks like a number
     return _scalar(str(value))
 
 
@@ -117,7 +119,15 @@ _SAFE = re.compile(r"[A-Za-z0-9_/.+-][A-Za-z0-9_/.+@=-]*(:[A-Za-z0-9_/.+@=-]+)*(
 def _scalar(text: str) -> str:
     """A scalar that any YAML reader takes for this text."""
     plain = _SAFE.fullmatch(text) and text not in ("-", "null", "Null", "NULL") and not text.startswith("- ")
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes; what no YAML file may hold as it is, escaped."""
+    return _UNSAID.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+_UNSAID = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def _is_list(value: Any) -> bool:
