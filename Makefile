@@ -31,6 +31,7 @@ format: $(READY)
 bench: $(READY) ## side by side with the peers, as ratios: the main job, beside a black hole, then each protocol
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.hole
+	$(BIN)/python -m bench.family
 	for protocol in sftp ftp s3 webdav; do $(BIN)/python -m bench.$$protocol || exit 1; done
 
 soak: $(READY) ## the long runs

@@ -16,6 +16,8 @@ from tranship.config.findings import Place, Report, nearest
 from tranship.config.kinds import is_no
 from tranship.config.tree import Loc, Plain, Tree
 from tranship.core.allow import EVERYTHING
+from tranship_movers.errors import Misconfigured
+from tranship_movers.registry import mover_class
 
 _HOST = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://((?P<login>.*)@)?(?P<host>[^@/]*)/*(?P<path>[^@]*)"
@@ -239,10 +241,24 @@ def _fetching(reading: _Reading, name: str) -> Loc:
     chain: Loc = ("chains", name)
     reading.value |= {"role": "fetch", "name": name, "chains": {}}
     reading.put(chain, {}, Place(1))
-    reading.put((*chain, "allow"), [EVERYTHING], Place(1))
-    told = "fetches from wherever a message says, but for files of this host, as these files always did"
+    reading.put((*chain, "allow"), _unlimited(), Place(1))
+    told = "fetches whatever a message says, files of this host too, as these files always did"
     reading.report.warn(Place(1), told, "to close it, write the file in our YAML, with `allow`")
     return chain
+
+
+def _unlimited() -> list[str]:
+    """Every place: `**`, and what it does not cover, files of this host and the stores that only fsspec reads."""
+    stores = [scheme for scheme in ("gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs") if _is_read(scheme)]
+    return [EVERYTHING, "file:///**", *(f"{scheme}://*/**" for scheme in stores)]
+
+
+def _is_read(scheme: str) -> bool:
+    try:
+        mover_class(scheme)
+    except Misconfigured:
+        return False
+    return True
 
 
 def _full(value: Any) -> Any:
