@@ -1,6 +1,6 @@
-"""`python -m bench.family`: dispatcher, move and fetch beside Trollmoves' processes of that job, with the same file each.
+"""`python -m bench.family`: dispatcher, move and fetch beside those of Trollmoves, each with one file for both.
 
-Messages name files that are there (move: files are dropped); what is measured is files per second from the first one to
+Messages name files that are there (move: files are dropped). Measured are files per second, from the first one to
 the last message of the role, and processor time per file. Interleaved runs.
 """
 
