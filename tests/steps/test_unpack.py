@@ -10,7 +10,9 @@ import struct
 import sys
 import tarfile
 import threading
+import tracemalloc
 import zipfile
+import zlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -129,6 +131,8 @@ def test_results_may_go_elsewhere(tmp_path):
 
 
 ASTRAY = [
+    ".tranship-unpack-0123456789abcdef/x",
+    ".x.dat.abcdef-012345.part",
     "/tmp/planted",
     "../planted",
     "a/../../planted",
@@ -226,6 +230,101 @@ def test_bombs_stop_at_the_bounds(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["s.tar.gz", "x.gz", "x.zip"]
 
 
+def member(kind: bytes, body: bytes = b"") -> bytes:
+    info = special("x", kind)
+    info.size = len(body)
+    return info.tobuf() + body + bytes(-len(body) % 512)
+
+
+def holes(more: int) -> bytes:
+    """A sparse file of the old kind, that says so many times more where its holes are."""
+    head = bytearray(special("x", tarfile.GNUTYPE_SPARSE).tobuf(format=tarfile.GNU_FORMAT))
+    hole = b"%011o\0%011o\0" % (1, 1)
+    head[386 : 386 + 96], head[482] = hole * 4, 1
+    head[148:156] = b"%06o\0 " % (256 + sum(head[:148]) + sum(head[156:]))
+    return bytes(head) + (hole * 21 + b"\1" + bytes(7)) * more
+
+
+def pax(**said: str) -> bytes:
+    records = [f" {key}={value}\n" for key, value in said.items()]
+    return member(tarfile.XHDTYPE, "".join(f"{len(r) + 2}{r}" for r in records).encode())
+
+
+ODD_TARS = {
+    "chain of headers": pax(a="b") * 5000 + member(tarfile.REGTYPE),
+    "chain of names": member(tarfile.GNUTYPE_LONGNAME, b"abcd\0") * 5000 + member(tarfile.REGTYPE),
+    "holes without end": holes(10_000),
+    "holes cut off": holes(3)[:-600],
+    "holes of letters": pax(**{"GNU.sparse.map": "a,b", "GNU.sparse.size": "9"}) + member(tarfile.REGTYPE),
+    "headers only": (pax(a="b" * 80) * 40 + member(tarfile.REGTYPE)) * 150,
+}
+
+
+@pytest.mark.parametrize("content", ODD_TARS.values(), ids=ODD_TARS.keys())
+def test_what_tarfile_stumbles_over_is_refused_in_little_memory(tmp_path, content):
+    path = tmp_path / "a.tar"
+    path.write_bytes(gzip.compress(content, 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises((Broken, Hostile), match=r"a\.tar"):
+            unpack(str(path), Plan(Format.TAR, members=1000))
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    finally:
+        tracemalloc.stop()
+    assert os.listdir(tmp_path) == ["a.tar"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_zipfile_would_unpack_in_memory_is_refused(tmp_path, method):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as packed:
+        packed.writestr("x", WHOLE)
+    with pytest.raises(Broken, match="another method"):
+        unpack(str(path), Plan(Format.ZIP))
+
+
+def test_an_xz_takes_only_so_much_memory(tmp_path):
+    path = tmp_path / "x.xz"
+    packed = bytearray(lzma.compress(WHOLE))
+    length = 4 * (packed[12] + 1)
+    packed[packed.index(b"\x21\x01", 12) + 2] = 37  # a dictionary of 1.5 GiB
+    packed[8 + length : 12 + length] = struct.pack("<I", zlib.crc32(packed[12 : 8 + length]))
+    path.write_bytes(packed)
+    with pytest.raises(Broken, match="Memory usage limit"):
+        unpack(str(path), Plan(Format.XZ))
+
+
+def test_an_xz_of_several_streams(tmp_path):
+    path = tmp_path / "x.xz"
+    path.write_bytes(lzma.compress(WHOLE) + bytes(8) + lzma.compress(b"2" * 3_000_000) + lzma.compress(b""))
+    assert unpack(str(path), Plan(Format.XZ)) == ("x",)
+    assert (tmp_path / "x").read_bytes() == WHOLE + b"2" * 3_000_000
+    path.write_bytes(lzma.compress(WHOLE) + b"rest")
+    with pytest.raises(Broken):
+        unpack(str(path), Plan(Format.XZ))
+
+
+def test_a_damaged_bzip2_is_not_tried_again(tmp_path):
+    path = tmp_path / "x.bz2"
+    packed = bytearray(bz2.compress(WHOLE))
+    packed[100:110] = bytes(10)
+    path.write_bytes(packed)
+    with pytest.raises(Broken):
+        unpack(str(path), Plan(Format.BZIP2))
+
+
+def test_no_link_that_lies_there_is_followed(tmp_path):
+    """Whoever may put archives there may often put links there, too."""
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "in"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (folder / "sub").symlink_to(elsewhere)
+    path = tar(folder / "a.tar", ("sub/planted", b"x"))
+    with pytest.raises(Broken, match="leads over a link"):
+        unpack(str(path), Plan(Format.TAR))
+    assert not list(elsewhere.iterdir())
+
+
 def test_a_million_members(tmp_path):
     path = tmp_path / "many.tar.gz"
     header = tarfile.TarInfo("x").tobuf()
@@ -297,6 +396,24 @@ def test_any_program(tmp_path):
     assert unpack(str(path), plan) == ("a", "b")
     assert (tmp_path / "in/b").read_text() == str(path)  # one argument, whatever its name
     assert sorted(os.listdir(tmp_path / "in")) == ["a", path.name, "b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n = 0\nwhile True:\n    n += 1\n    open(f'{n % 1000}', 'ab').write(bytes(1 << 16))",
+        "n = 0\nwhile True:\n    n += 1\n    open(f'{n}', 'w')",
+    ],
+    ids=["bytes", "files"],
+)
+def test_a_program_that_fills_the_disk_is_stopped(tmp_path, text):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in/a"
+    path.write_bytes(b"x")
+    plan = Plan(Format.PROGRAM, command=program(tmp_path, text), size=1 << 20)
+    with pytest.raises(Hostile, match="grows to more"):
+        unpack(str(path), plan)
+    assert os.listdir(tmp_path / "in") == ["a"]
 
 
 @pytest.mark.parametrize(

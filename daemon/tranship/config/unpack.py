@@ -29,7 +29,7 @@ class Unpack(Options):
 
     format: Annotated[Format, Wanted("tar, zip, gzip, bzip2, xz, zstd, xrit or program")] = Field(
         description="What packed them. `tar` may be compressed by any of the others; `xrit`: segments that end "
-        "with `C_`; `program`: whatever `command` can read."
+        "with `C_`; `program`: whatever `command` can read. Of `zip`, what is stored or deflated is read."
     )
     names: Annotated[Words, Default("those usual for the format")] = Field(
         default=(),

@@ -7,13 +7,13 @@ A consumer gives the `filesystem` item to fsspec.AbstractFileSystem.from_json. N
 configuration of fsspec holds its logins.
 """
 
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+from tranship.packed import DAMAGE, Format, Plan, UnpackError, listed
 
 
 class Protocol(StrEnum):
@@ -105,13 +105,8 @@ _CLASSES: Mapping[str, str] = MappingProxyType(
 
 def _members(path: str, archive: Archive) -> list[str]:
     try:
-        if archive is Archive.ZIP:
-            with zipfile.ZipFile(path) as packed:
-                found = [info.filename for info in packed.infolist() if not info.is_dir()]
-        else:
-            with tarfile.open(path) as tar:
-                found = [info.name for info in tar if info.isfile()]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, tarfile.TarError) as error:
+        found = listed(path, Plan(Format(archive)))
+    except (OSError, UnpackError, *DAMAGE) as error:
         raise _UnshareableError(f"is no {archive} that can be read: {error}") from None
     if not found:
         raise _UnshareableError(f"this {archive} holds no file")

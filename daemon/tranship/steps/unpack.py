@@ -5,6 +5,7 @@ simply done again: leavings are removed first, and results have the times of wha
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -30,10 +31,12 @@ def unpack(path: str, plan: Plan) -> tuple[str, ...]:
             return _put_in_place(work, folder, tuple(made.names), path)
     except UnpackError:
         raise
-    except DAMAGE as error:
+    except (OSError, *DAMAGE) as error:
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # gzip and bz2 say without a number what they read
+            raise Stuck(f"{path}: can't be unpacked: {error.strerror or error}") from error
         raise Broken(f"{path}: is no whole {plan.format} file: {error}") from error
-    except OSError as error:
-        raise Stuck(f"{path}: can't be unpacked: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -74,7 +77,30 @@ def _put_in_place(work: str, folder: str, names: tuple[str, ...], path: str) -> 
         if os.path.isdir(target):
             raise Broken(f"{path}: {target} is a folder, and would become a file")
     for name in names:
-        target = os.path.join(folder, name)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(os.path.join(work, name), target)
+        inner, _, last = name.rpartition("/")
+        with _below(folder, inner, path) as there:
+            os.replace(os.path.join(work, name), last, dst_dir_fd=there)
     return names
+
+
+@contextmanager
+def _below(folder: str, inner: str, path: str) -> Iterator[int]:
+    """The folder inner below folder, made if it is not there, open; no link on the way is followed."""
+    there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in filter(None, inner.split("/")):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=there)
+            try:
+                deeper = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=there)
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                    raise
+                raise Broken(
+                    f"{path}: {inner!r} leads over a link, or a file, that lies in {folder}"
+                ) from None
+            os.close(there)
+            there = deeper
+        yield there
+    finally:
+        os.close(there)
