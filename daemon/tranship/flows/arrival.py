@@ -92,15 +92,20 @@ class Arrival:
         self,
         chain: str,
         root: str,
+        login: str,
         replacements: Mapping[str, Any],
         unpacking: Unpacking | None,
         sharing: Sharing,
         book: ClientBook,
         around: Surroundings,
     ) -> None:
-        """Publish what arrives, unpacked, with its items replaced; destinations on this host lie below root."""
+        """Publish what arrives, unpacked, with its items replaced; destinations on this host lie below root.
+
+        login (user[:password]) was for the destination; messages name the user.
+        """
         self._chain = chain
         self._root = root
+        self._login = login
         self._replacements = replacements
         self.threads = Threads(f"{chain} verify", VERIFYING)
         self._unpacking = unpacking
@@ -213,7 +218,7 @@ class Arrival:
             message.subject,
             told.type,
             {**message.data, **(told.data or {}), **address},
-            place=place,
+            place=with_user(place, self._login),
             local=is_here(place),
             about=asked.announcement.about,
             client=self._sharing.client,
@@ -246,6 +251,11 @@ def _not_unpacked(asked: Asked, error: UnpackError) -> Failed:
     final = isinstance(error, Hostile) or (isinstance(error, Broken) and known)
     failure = Failure.PERMANENT if final else Failure.TEMPORARY
     return Failed(asked.job, asked.offer, Reply(None, failure=failure, reason=str(error)))
+
+
+def with_user(place: Place, login: str) -> Place:
+    """Place, as messages name it to who may log in there: with the user of login (user[:password])."""
+    return replace(place, user=login.partition(":")[0]) if place.scheme in _PATHS else place
 
 
 def is_here(place: Place) -> bool:

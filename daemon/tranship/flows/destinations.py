@@ -1,7 +1,9 @@
 """Where deliveries go: the destination of each, and the folder that it needs on this host."""
 
 import os
+import socket
 from collections import OrderedDict
+from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -14,17 +16,23 @@ from tranship_movers.errors import MoverError
 from tranship_movers.place import Place
 
 _REMEMBERED = 1000
+_SERVED = frozenset({"scp", "sftp", "ftp", "ftps"})
 
 place_of = lru_cache(maxsize=1024)(Place.parse)
 """The place of a destination (URL)."""
 
 
 def destination_of(message: Message, template: str) -> tuple[str, str]:
-    """Where what message is about is to go (URL), and why nowhere ("" if it can go there)."""
+    """Where what message is about is to go (URL), and why nowhere ("" if it can go there).
+
+    A server of files without a host is that of this one: who moves there may be elsewhere.
+    """
     try:
         url = str(fill_in(template, message.dated)) if "{" in template else template
         place = place_of(url)
         url.encode()
+        if not place.host and place.scheme in _SERVED:
+            url = str(replace(place, host=socket.gethostname()))
     except KeyError as error:
         return "", f"destination {template} needs {error}, which the announcement lacks"
     except (ValueError, TypeError, MoverError) as error:

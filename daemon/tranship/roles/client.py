@@ -65,10 +65,11 @@ class _Chain:
         )
         self._sharing = Sharing(name, options.lease, book, around)
         unpacking = Unpacking(options.unpack) if options.unpack is not None else None
+        terms = self._terms()
         self._arrival = Arrival(
-            name, str(options.ftp_root), options.replace, unpacking, self._sharing, book, around
+            name, terms.root, terms.login, options.replace, unpacking, self._sharing, book, around
         )
-        self._asking = Asking(name, self._terms(), self._arrival, self._sharing, book, around)
+        self._asking = Asking(name, terms, self._arrival, self._sharing, book, around)
         self.others = self._sharing.heard
         self.ticket = self._asking.ticket
         self.inquire = self._asking.inquire
