@@ -140,7 +140,9 @@ def test_datasets_and_collections_go_file_by_file_and_nothing_goes_twice(tmp_pat
 
 def test_a_target_that_was_away_gets_everything_once(tmp_path: Path) -> None:
     async def main() -> None:
-        with pyftpd() as server, Proxy(Route((server.host, server.port)), fault=Fault("reset")) as proxy:
+        received: list[str] = []
+        counted = pyftpd(on_file_received=lambda _, path: received.append(path))
+        with counted as server, Proxy(Route((server.host, server.port)), fault=Fault("reset")) as proxy:
             async with desk(tmp_path) as it:
                 there = {
                     "host": f"ftp://127.0.0.1:{proxy.port}",
@@ -161,6 +163,9 @@ def test_a_target_that_was_away_gets_everything_once(tmp_path: Path) -> None:
                 assert lie == {name: name.encode() for name in names}
                 await running.stop()
                 assert sorted(set(it.told.values())) == sorted(it.told.values())
+                assert len(received) == 30, "something was sent twice"
+                sent = [m.data["uri"] for m in it.done if m.data["uri"].startswith("/in/")]
+                assert sorted(sent) == sorted(f"/in/{name}" for name in names)  # no crash came after that
                 assert not [m for m in it.done if PASSWORD.encode() in m.encode()]
                 journal = (it.site.folder / "dispatcher.journal").read_bytes()
                 assert PASSWORD.encode() not in journal
@@ -172,16 +177,23 @@ def test_a_black_hole_leaves_nine_targets_unaffected(tmp_path: Path) -> None:
     async def main() -> None:
         with pyftpd() as server, Proxy(Route((server.host, server.port)), fault=Fault("black hole")) as proxy:
             async with desk(tmp_path) as it:
-                hole = {"host": f"ftp://127.0.0.1:{proxy.port}", "directory": "/"}
+                waits = {"timeout": "60 s"}  # who waits for it even once has not all in time
+                hole = {
+                    "host": f"ftp://127.0.0.1:{proxy.port}",
+                    "directory": "/",
+                    "connection_parameters": waits,
+                }
                 good = {f"t{n}": {"directory": f"{it.site.outgoing}/{n}"} for n in range(9)}
                 running = await it.start(hole=hole, **good)
-                it.tell("first.h5")
-                await until(lambda: proxy.accepted and len(it.done) == 9, "the black hole holds somebody")
+                for n in range(4):
+                    it.tell(f"first{n}.h5")
+                    await until(lambda n=n: proxy.accepted > n, "the black hole holds one transfer more")
                 it.tell(*(f"{n}.h5" for n in range(40)))
-                await until(lambda: len(it.done) == 9 * 41, "nine targets have all, the tenth nothing")
-                assert len(it.delivered) == 9 * 41
+                await until(lambda: len(it.done) == 9 * 44, "nine targets have all, the tenth nothing")
+                assert len(it.delivered) == 9 * 44
                 assert not [m for m in it.done if m.data["uri"].startswith("/in/")]
                 assert not running.story.of(Step.FAILED)
+                assert not running.story.of(Step.RETRIED), "it has let go, so that this shows nothing"
                 proxy.reset_all()
 
     asyncio.run(main())
