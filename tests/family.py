@@ -52,6 +52,7 @@ class Family(Site):
         self.moving.mkdir()
         self._somebody = self._context.socket(zmq.PUB)
         self._port = self._somebody.bind_to_random_port("tcp://127.0.0.1")
+        self._said: dict[str, bytes] = {}
         self.ports = {name: free_port() for name in ROLES}
         self.request_ports = {"server": self.request_port, "mirror": free_port()}
         self.members = {name: self._member(name, config) for name, config in self._configs().items()}
@@ -185,6 +186,11 @@ class Family(Site):
             for folder in (self.incoming, self.alone, self.moving):
                 (folder / name).write_bytes(name.encode())
 
+    def say(self, name: str) -> None:
+        """Tell dispatcher and fetch of the file of this name, as somebody else does: the same message each time."""
+        data = {"uri": f"{self.alone}/{name}", "uid": name, "folder": name.partition("_")[0]}
+        self._somebody.send(self._said.setdefault(name, compose(self.topic, "file", data).encode()))
+
     def told(self, member: str, uid: str) -> list[dict[str, Any]]:
         """What member has published of the file uid."""
         messages = self.members[member].ear.of("file")
@@ -195,11 +201,10 @@ class Family(Site):
         for folder in ("moved", "dispatched/bad", "fetched/bad"):  # a folder that has the name of a file
             (self.folder / folder / "bad_1.dat" / "bad_1.dat").mkdir(parents=True)
         self.feed("bad_1.dat", "ugly_1.dat")
-        bad = {"uri": f"{self.alone}/bad_1.dat", "uid": "bad_1.dat", "folder": "bad"}
         for name in (*MOVERS, "mirror"):
 
             def given_up(member: Member = self.members[name]) -> bool:
-                self._somebody.send(compose(self.topic, "file", bad).encode())
+                self.say("bad_1.dat")
                 found, _ = debts(member.journal)
                 return any(debt.state == "given up" for debt in found)
 
