@@ -160,3 +160,33 @@ def test_a_mirror_at_work_obeys_a_retry(tmp_path: Path) -> None:
             await until(lambda: mirror.story.of(Step.VERIFIED), "brought")
 
     asyncio.run(main())
+
+
+def test_an_order_keeps_nothing_from_being_published_that_was_not_before_a_crash(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = await site.server()
+            client = await site.client()
+            for name in ("a.dat", "b.dat", "c.dat"):
+                site.drop(name)
+            await published(site, a=1, b=1, c=1)
+            await settled(client)
+            await client.kill()
+            await server.kill()
+            with closing(sqlite3.connect(client.journal.path)) as db, db:  # as if it had come just before
+                for message in site.published:
+                    db.execute(
+                        "UPDATE jobs SET state='delivered', outgoing=? WHERE uid=?",
+                        (message.encode(), message.data["uid"]),
+                    )
+            client = await site.client(in_flight=1)
+            await until(lambda: client.story.of(Step.REQUESTED), "asked who may publish; nobody answers")
+            assert debts.retry(client.journal.path, ["none"], "anna", time.time()) == 0
+            heard = "SELECT count(*) FROM orders WHERE heard=1"
+            while not (await client.journal.do(lambda db: db.execute(heard).fetchone()))[0]:
+                await asyncio.sleep(0.01)
+            await site.server()
+            await published(site, a=2, b=2, c=2)
+            assert len({message.data["tranship"]["id"] for message in site.published}) == 3
+
+    asyncio.run(main())

@@ -199,13 +199,10 @@ class Asking:
         self._due.set()
 
     async def obey(self) -> None:
-        """Somebody has ordered that jobs be tried again, or dropped: it stands in the journal."""
-        for window in self._windows.values():
-            if len(window.fresh):
-                batch = await window.fresh.take(1 << 30, 1 << 30)
-                owed = await self._book.owed([job.id for job, _ in batch])
-                window.fresh.put([item for item in batch if item[0].id in owed])
-                self._done_with(job.id for job, _ in batch if job.id not in owed)
+        """Somebody has ordered that jobs be tried again, or dropped: it stands in the journal.
+
+        What is new, and waits for its turn, can't be dropped: it has not failed yet.
+        """
         self._pausing.look()
         self._due.set()
 
