@@ -5,6 +5,7 @@ from pathlib import Path
 from posttroll.message import Message as Theirs
 from typer.testing import CliRunner
 
+from family import Family
 from stage import Site, wait_for
 from tranship.cli import app
 from tranship.wire.messages import decode
@@ -78,3 +79,32 @@ def test_clients_and_servers_have_it_go_its_way_once_more(tmp_path: Path) -> Non
         assert Theirs(rawstr=told.encode().decode()).data["uid"] == "b1.dat"
         assert decode(told.encode()).data["destination"] == f"file://{site.outgoing}/by hand/"
         assert (site.outgoing / "by hand/b1.dat").read_bytes() == b"b1.dat"
+
+
+def test_any_posttroll_client_may_ask_a_server_or_a_mirror_by_hand(tmp_path: Path) -> None:
+    """Posttroll's own messages over a plain REQ socket, as the page for operators says."""
+    with Family(tmp_path) as family:
+        family.start("server", "mirror")
+        family.feed("good_1.dat")
+        wait_for(lambda: family.told("mirror", "good_1.dat"), "announced by both")
+        path, topic = f"{family.incoming}/good_1.dat", family.topic
+        for role, folder in (("server", "copies/bad"), ("mirror", "outgoing/ugly")):
+            destination = f"file://{tmp_path}/{folder}/"
+
+            def asked(kind: str, data: object, role: str = role) -> Theirs:
+                with family.asking(family.request_ports[role]) as ask:
+                    return Theirs(rawstr=ask(str(Theirs(topic, kind, data)).encode()).encode().decode())
+
+            assert asked("ping", {}).type == "pong"
+            assert asked("info", {}).data["files"] == [f"{topic}/good_1.dat"]
+            for _ in range(2):  # again, too: it is there
+                told = asked("push", {"uri": path, "uid": "good_1.dat", "destination": destination})
+                assert (told.type, told.data["destination"]) == ("file", destination), told
+                assert (tmp_path / folder / "good_1.dat").read_bytes() == b"good_1.dat"
+            refused = asked("push", {"uri": path, "uid": "good_1.dat", "destination": "file:///etc/"})
+            assert refused.type == "err"
+            assert "is not allowed" in str(refused.data)
+            odd = asked("push", {"uri": f"{path}.not", "uid": "x", "destination": destination})
+            assert odd.type == "err"
+            assert asked("nonsense", {}).type == "unknown"
+        family.close()
