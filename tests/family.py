@@ -51,7 +51,7 @@ class Family(Site):
         self.alone.mkdir()
         self.moving.mkdir()
         self._somebody = self._context.socket(zmq.PUB)
-        self._port = self._somebody.bind_to_random_port("tcp://127.0.0.1")
+        self.somebody = self._somebody.bind_to_random_port("tcp://127.0.0.1")
         self._said: dict[str, bytes] = {}
         self.ports = {name: free_port() for name in ROLES}
         self.request_ports = {"server": self.request_port, "mirror": free_port()}
@@ -69,7 +69,7 @@ class Family(Site):
     def _configs(self) -> dict[str, dict[str, Any]]:
         out, ports, copies = self.folder, self.ports, self.folder / "copies"
         origin = f"{self.incoming}/{self.pattern}"
-        heard = [f"127.0.0.1:{ports['client']}", f"127.0.0.1:{self._port}"]
+        heard = [f"127.0.0.1:{ports['client']}", f"127.0.0.1:{self.somebody}"]
         return {
             "server": {
                 "role": "server",

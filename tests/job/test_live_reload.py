@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from family import Family
 from servers.ftp import PASSWORD, USER, pyftpd, python_311
 from servers.ports import free_port
 from stage import Ear, Process, Site, wait_for
@@ -142,6 +143,49 @@ def test_a_clients_chains_change_one_by_one(tmp_path: Path) -> None:
         assert set(counts.values()) == {1}
         assert site.client.output.count(" ready") == 1
         assert "is started again" not in site.client.output
+
+
+@pytest.mark.parametrize("name", ["alone", "mirror", "dispatcher", "fetch", "move"])
+def test_the_other_roles_chains_change_one_by_one(tmp_path: Path, name: str) -> None:
+    """On SIGHUP; what the chain that stays listens on, and whom it hears, are the same sockets afterwards."""
+    with Family(tmp_path) as family:
+        family.start(*(("server", name) if name == "mirror" else (name,)))
+        (tmp_path / "more").mkdir()
+        member = family.members[name]
+        process = member.process
+        assert process is not None
+        family.feed("good_1.dat")
+        wait_for(lambda: family.say("good_1.dat") or family.told(name, "good_1.dat"), "its work goes on")
+        provider = family.ports["server"] if name == "mirror" else family.somebody
+        before, heard = listening(process), connected(process, provider)
+        assert bool(heard) == (name in ("mirror", "dispatcher", "fetch"))
+
+        whole = yaml.safe_load(member.file.read_text())
+        own = {
+            "alone": {"origin": f"{tmp_path}/more/{{folder}}_{{name}}.dat", "topic": "/more"},
+            "mirror": {"topic": "/more", "request": free_port()},
+            "dispatcher": {"directory": f"{tmp_path}/more"},
+            "fetch": {"directory": f"{tmp_path}/more"},
+            "move": {"origin": f"{tmp_path}/more/{{folder}}_{{name}}.dat"},
+        }[name]
+        more = {**whole["chains"]["c"], **own}
+        for chains, told in (
+            ({"more": more}, "chain more added"),
+            ({"more": {**more, "silence": "1 h"}}, "chain more changed"),
+            ({}, "chain more removed"),
+        ):
+            replace(member.file, {**whole, "chains": {**whole["chains"], **chains}})
+            process.popen.send_signal(signal.SIGHUP)
+            process.until(f"): {told}\n")
+            assert before.items() <= listening(process).items()
+            assert heard <= connected(process, provider)
+        wait_for(lambda: listening(process) == before, "nothing is left of the other chain")
+        family.feed("good_2.dat")
+        wait_for(lambda: family.say("good_2.dat") or family.told(name, "good_2.dat"), "its work goes on")
+        assert [len(family.told(name, f"good_{n}.dat")) for n in (1, 2)] == [1, 1]
+        assert process.output.count(" ready") == 1
+        assert "is started again" not in process.output
+        family.close()
 
 
 def test_a_bad_file_keeps_the_old_configuration_and_says_so(tmp_path: Path) -> None:
