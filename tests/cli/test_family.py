@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from family import MOVERS, ROLES, Family
 from stage import wait_for
 from tranship.cli import app
+from whole_family import MOVERS, ROLES, Family
 
 RUNS = ("running", "stopped")
 DELIVERING = (*MOVERS, "mirror")

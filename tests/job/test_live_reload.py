@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from family import Family
 from servers.ftp import PASSWORD, USER, pyftpd, python_311
 from servers.ports import free_port
 from stage import Ear, Process, Site, wait_for
+from whole_family import Family
 
 RELOADED = "configuration (its files have changed): "
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from family import MOVERS, Family
 from stage import wait_for
 from tranship.faultpoints import RESENDING, VARIABLE, Point
 from tranship.journal.resends import Choice, find, resend
+from whole_family import MOVERS, Family
 
 NAME = "good_1.dat"
 AFTERWARDS = (Point.DELIVERED, Point.PUBLISHED)

@@ -5,10 +5,10 @@ from pathlib import Path
 from posttroll.message import Message as Theirs
 from typer.testing import CliRunner
 
-from family import Family
 from stage import Site, wait_for
 from tranship.cli import app
 from tranship.wire.messages import decode
+from whole_family import Family
 
 
 def said(*words: str, answer: str = "", code: int = 0) -> str:
