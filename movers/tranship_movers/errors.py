@@ -14,6 +14,7 @@
         ├── LoginRefused     user, password or key is not accepted
         ├── HostUnproven     the host could not prove who it is (host key, certificate)
         ├── NoSpace          the place is full, or over its quota
+        ├── ReadOnly         nothing can be written there
         └── Misconfigured    the options can't work
 
 Exceptions of the protocol libraries are translated to these once, by each mover's table (`translated`);
@@ -109,6 +110,12 @@ class NoSpace(Fatal):
     advice = "make room there; the work goes on by itself"
 
 
+class ReadOnly(Fatal):
+    """Nothing can be written there."""
+
+    advice = "mount it writable; a service of systemd writes only where `ReadWritePaths=` says"
+
+
 class Misconfigured(Fatal):
     """The options can't work."""
 
@@ -154,6 +161,6 @@ _BY_ERRNO: dict[int, type[MoverError]] = {
     **dict.fromkeys((errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ), NameRefused),
     **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN), Unreachable),
     **dict.fromkeys((errno.ENOTCONN, errno.ESTALE, errno.EREMOTEIO), Unreachable),
-    errno.EROFS: Fatal,
+    errno.EROFS: ReadOnly,
     errno.EBUSY: Busy,
 }

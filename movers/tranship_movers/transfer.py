@@ -22,6 +22,7 @@ from typing import Literal
 from tranship_movers.checksum import agrees, digest
 from tranship_movers.contract import Facts, Mover, Progress, unheard
 from tranship_movers.errors import (
+    Fatal,
     Mangled,
     Misconfigured,
     MoverError,
@@ -101,7 +102,7 @@ def upload(
     else:
         part = part_name(name, _versioned(token, before) if token else new_token())
         resumable = bool(token) and mover.powers.append and before.st_size >= RESUMED_FROM
-        with _gone_on_error(mover, part, resumable=resumable):
+        with _gone_on_error(mover, part, resumable=resumable), _told_of(part, name):
             offset = _kept(mover, part, before.st_size) if resumable else 0
             how = _send(mover, source, part, offset, options, progress)
             _unchanged(source, before)
@@ -138,7 +139,8 @@ def download(
         with _local_errors(target):
             if options.mkdirs:
                 os.makedirs(target.parent, exist_ok=True)
-        mover.get(name, part, progress=progress)
+        with _told_of(str(part), str(target)):
+            mover.get(name, part, progress=progress)
         checksum = _verified(mover, name, part, before, expected, options)
         _still(mover, name, before)
         with _local_errors(target):
@@ -306,6 +308,18 @@ def _gone_on_error(mover: Mover, part: str, *, resumable: bool) -> Iterator[None
             with suppress(MoverError):
                 if mover.alive():
                     mover.remove(part)
+        raise
+
+
+@contextmanager
+def _told_of(part: str, name: str) -> Iterator[None]:
+    """What fails is told of name, which people know, not of its temporary; what concerns the place, of its folder."""
+    try:
+        yield
+    except MoverError as error:
+        if error.where.endswith(part):
+            known = name[: name.rfind("/") + 1] if isinstance(error, Fatal) else name
+            error.where = error.where.removesuffix(part) + known
         raise
 
 

@@ -13,11 +13,11 @@ from contract_suite import suite
 from tranship_movers.checks import CHECKS, Ground
 from tranship_movers.errors import (
     Busy,
-    Fatal,
     MoverError,
     NameRefused,
     NoSpace,
     Permanent,
+    ReadOnly,
     SourceGone,
     Temporary,
     TimedOut,
@@ -238,7 +238,7 @@ def test_a_dangling_link_is_left_out_of_a_listing(mover: FileMover, tmp_path: Pa
             (errno.EACCES, Permanent),
             (errno.EPERM, Permanent),
         ],
-        *[(errno.ENOENT, SourceGone), (errno.EROFS, Fatal), (errno.ENAMETOOLONG, NameRefused)],
+        *[(errno.ENOENT, SourceGone), (errno.EROFS, ReadOnly), (errno.ENAMETOOLONG, NameRefused)],
         *[(errno.EIO, Temporary), (errno.ESTALE, Unreachable), (errno.ECONNRESET, Unreachable)],
         *[
             (errno.ETIMEDOUT, TimedOut),

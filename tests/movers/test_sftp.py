@@ -27,7 +27,6 @@ from stage import wait_for
 from tranship_movers.checks import CHECKS, Check, Ground
 from tranship_movers.errors import (
     Busy,
-    Fatal,
     HostUnproven,
     LoginRefused,
     Mangled,
@@ -36,6 +35,7 @@ from tranship_movers.errors import (
     NameRefused,
     NoSpace,
     Permanent,
+    ReadOnly,
     SourceChanged,
     SourceGone,
     Temporary,
@@ -489,7 +489,7 @@ OVER_QUOTA = OSError(122, "Disk quota exceeded")
         ({"write": asyncssh.SFTPConnectionLost("gone")}, Unreachable),
         ({"fsetstat": asyncssh.SFTPPermissionDenied("no")}, Permanent),
         ({"open": OSError(36, "File name too long")}, NameRefused),
-        ({"open": OSError(30, "Read-only file system")}, Fatal),
+        ({"open": OSError(30, "Read-only file system")}, ReadOnly),
     ],
 )
 def test_what_the_server_refuses_is_understood(
@@ -635,7 +635,7 @@ def test_checksums_come_from_commands_if_asked_for(openssh: Ssh, tmp_path: Path)
         (4, "open: is a directory", Permanent),
         (4, "Not a directory", Permanent),
         (4, "file exists", Permanent),
-        (4, "Read-only file system", Fatal),
+        (4, "Read-only file system", ReadOnly),
         (4, "Too many open files", Busy),
         (4, "open /in/permission denied: broken", Unexplained),
         (5, "", NameRefused),
@@ -645,7 +645,7 @@ def test_checksums_come_from_commands_if_asked_for(openssh: Ssh, tmp_path: Path)
         (9, "", Temporary),
         (10, "", SourceGone),
         (11, "", Permanent),
-        (12, "", Fatal),
+        (12, "", ReadOnly),
         (13, "", Temporary),
         (14, "", NoSpace),
         (15, "", NoSpace),

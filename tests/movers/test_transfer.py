@@ -18,6 +18,7 @@ from tranship_movers.errors import (
     MoverError,
     NoSpace,
     Permanent,
+    ReadOnly,
     SourceChanged,
     SourceGone,
     TimedOut,
@@ -85,6 +86,20 @@ def test_no_fault_ends_in_success_or_leaves_anything(
     with pytest.raises(type(error)):
         upload(mover, write("a.dat", b"new content"), "/in/a.dat", options=MoverOptions(mkdirs=False))
     assert {name: kept.content for name, kept in there.files.items()} == {"/in/a.dat": b"old"}
+
+
+@pytest.mark.parametrize(("error", "told"), [(Busy, "/in/a.dat"), (NoSpace, "/in/"), (ReadOnly, "/in/")])
+def test_what_fails_is_told_of_the_file_or_its_folder_and_never_of_the_temporary(
+    error: type[MoverError], told: str, tmp_path: Path, write: Write
+) -> None:
+    class Refusing(MemoryMover):
+        def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
+            raise error("no", where=f"memory://host{name}")
+
+    mover = Refusing(Place.parse(f"memory://{tmp_path.name}/"))
+    with pytest.raises(error) as caught:
+        upload(mover, write("a.dat", b"x"), "/in/a.dat", options=MoverOptions(mkdirs=False))
+    assert caught.value.where == f"memory://host{told}"
 
 
 def test_a_cut_line_is_told_and_what_it_left_is_swept(

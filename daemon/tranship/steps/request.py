@@ -24,7 +24,16 @@ from tranship.core.values import Version, Wanted
 from tranship.journal import ServerBook, Told
 from tranship.wire.contract import Question
 from tranship.wire.messages import Message, clean_url, compose, files, reply
-from tranship_movers.errors import Fatal, MoverError, NoSpace, Permanent, SourceChanged, TimedOut, Unreachable
+from tranship_movers.errors import (
+    Fatal,
+    MoverError,
+    NoSpace,
+    Permanent,
+    ReadOnly,
+    SourceChanged,
+    TimedOut,
+    Unreachable,
+)
 from tranship_movers.place import Place, shown
 
 
@@ -56,6 +65,7 @@ def fault_of(error: MoverError) -> Fault:
 _MEANINGS: tuple[tuple[type[MoverError], tuple[Failure, About | None]], ...] = (
     (SourceChanged, (Failure.SUPERSEDED, None)),  # the new version is announced as soon as it is complete
     (NoSpace, (Failure.FATAL, About.FOLDER)),
+    (ReadOnly, (Failure.FATAL, About.FOLDER)),
     (Fatal, (Failure.FATAL, About.HOST)),
     (Unreachable, (Failure.TEMPORARY, About.HOST)),
     (TimedOut, (Failure.TEMPORARY, About.HOST)),

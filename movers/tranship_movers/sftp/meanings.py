@@ -2,12 +2,12 @@
 
 from tranship_movers.errors import (
     Busy,
-    Fatal,
     Mangled,
     MoverError,
     NameRefused,
     NoSpace,
     Permanent,
+    ReadOnly,
     SourceGone,
     Temporary,
     Unreachable,
@@ -34,7 +34,7 @@ STATUS: dict[int, tuple[type[MoverError], str]] = {
     9: (Temporary, "the server forgot the open file"),
     10: (SourceGone, "there is no such folder"),
     11: (Permanent, "it exists already"),
-    12: (Fatal, "the place is write-protected"),
+    12: (ReadOnly, "the place is write-protected"),
     13: (Temporary, "there is no medium in the drive"),
     14: (NoSpace, "the place is full"),
     15: (NoSpace, "the quota is used up"),

@@ -11,7 +11,6 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from tranship_movers.errors import (
     Busy,
-    Fatal,
     HostUnproven,
     LoginRefused,
     Misconfigured,
@@ -19,6 +18,7 @@ from tranship_movers.errors import (
     NameRefused,
     NoSpace,
     Permanent,
+    ReadOnly,
     SourceGone,
     TimedOut,
     Unreachable,
@@ -68,7 +68,7 @@ TEXTS: tuple[tuple[str, type[MoverError], str], ...] = (
     ("is a directory|not a regular file", Permanent, "it is no plain file"),
     ("not a directory", Permanent, "it is no folder"),
     ("file exists", Permanent, "it exists already"),
-    ("read-only file", Fatal, "the place is write-protected"),
+    ("read-only file", ReadOnly, "the place is write-protected"),
     ("too many open files|resource temporarily|cannot fork", Busy, "the server is overloaded"),
 )
 """What a server's plain words mean, by regular expression."""
