@@ -1,6 +1,6 @@
 """From what a file says to options: each refusal becomes a finding with its line; nothing secret is shown."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -25,8 +25,17 @@ def judged(model: type[M], tree: Tree, report: Report, hints: Mapping[str, str])
     except ValidationError as refused:
         errors = refused.errors(include_url=False)
     for error in errors:
-        _tell(model, tree, report, hints, error)
+        if not _only_lacks_bad_items(error, errors):
+            _tell(model, tree, report, hints, error)
     return _sound(model, tree.value, [error["loc"] for error in errors])
+
+
+def _only_lacks_bad_items(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is too short only because of items that are told of themselves."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(
+        other["loc"][: len(loc)] == loc for other in errors if other is not error
+    )
 
 
 def marks(field: FieldInfo, kind: type[M] | type[Any]) -> Iterator[Any]:

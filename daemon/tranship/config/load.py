@@ -198,7 +198,7 @@ def _ini_tree(text: str, role: str | None, report: Report, overrides: Overrides)
 
 def _no_role(named: str) -> tuple[str, str]:
     if not named:
-        return "is missing", "begin the file with `role: server`, `client` or another of README.md"
+        return "is missing", f"begin the file with `role: server` (or {listed(ROLES)})"
     meant = nearest(named, ROLES)
     return f"{given(named)} is no role", f"did you mean `{meant}`?" if meant else f"give {listed(ROLES)}"
 
