@@ -145,6 +145,8 @@ def test_files_come_from_wherever_they_lie(tmp_path: Path) -> None:
                 assert not {"filesystem", "path"} & told.data.keys()
             assert it.done["http"].data["sensor"] == "viirs"
             assert PASSWORD not in str(running.story.lines)
+            sizes = {facts["size"] for _, facts in running.story.of(Step.PUBLISHED)}
+            assert sizes == {len(content)}, "no message said it"
 
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "h.dat").write_bytes(content)

@@ -149,7 +149,7 @@ def test_a_folder_that_becomes_a_link_meanwhile(tmp_path):
 def test_what_can_not_be_deleted_is_told_and_ends_nothing(tmp_path):
     rule = Rule(str(tmp_path / "nowhere"), ("*",), timedelta(0))
     assert clean(rule, time.time(), remove=True).errors == [
-        (str(tmp_path / "nowhere"), "No such file or directory")
+        (str(tmp_path / "nowhere"), "No such file or directory; is it mounted, and the path right?")
     ]
     made(tmp_path / "a/1.nc", 9)
     made(tmp_path / "b/1.nc", 9)

@@ -39,7 +39,7 @@ from tranship.roles import fetch as fetch_role
 from tranship.roles import mirror as mirror_role
 from tranship.roles import move as move_role
 from tranship.roles import server as server_role
-from tranship.run.log import STORY, Lines, set_up
+from tranship.run.log import STORY, Lines, quoted, set_up
 from tranship.run.metrics import registry, served
 from tranship.run.reload import Source
 from tranship.run.supervisor import Exit, Role, run_process, supervise
@@ -292,7 +292,7 @@ async def _closed(journal: Journal) -> bool:
 
 def odd(peer: str, what: str) -> None:
     """Log what a peer did that it should not."""
-    log.warning("odd peer=%s reason=%s", peer, what)
+    log.warning("odd peer=%s reason=%s", peer, quoted(what))
 
 
 @contextmanager

@@ -35,12 +35,16 @@ PROGRESS_EVERY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What became of an attempt: where the file lies now (without credentials) and what to publish; or why not."""
+    """What became of an attempt: where the file lies now (without credentials) and what to publish; or why not.
+
+    size: bytes that have come, if the message did not say it.
+    """
 
     job: Job
     landed: str = ""
     outgoing: Message | None = None
     fault: Fault | None = None
+    size: int = 0
 
 
 class Carrier(Protocol):
@@ -239,7 +243,9 @@ class Courier:
 
     async def _finish(self, carried: Sequence[Carried], began: float) -> None:
         good = [each for each in carried if each.fault is None]
-        await self._outcomes.finish([Done(each.job, each.outgoing, began, each.landed) for each in good])
+        await self._outcomes.finish(
+            [Done(each.job, each.outgoing, began, each.landed, size=each.size) for each in good]
+        )
         await self._pausing.arrived([(each.job, each.job.own_offer) for each in good])
         await self._arrived([each.job for each in good])
         bad = [(each.job, each.fault) for each in carried if each.fault is not None]

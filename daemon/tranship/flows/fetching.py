@@ -66,7 +66,7 @@ class Fetching:
             return Carried(job, fault=Fault(Failure.REFUSED, str(error)))
         except MoverError as error:
             return Carried(job, fault=fault_of(error))
-        return Carried(job, receipt.name, self.outgoing(job, receipt.name))
+        return Carried(job, receipt.name, self.outgoing(job, receipt.name), size=receipt.size)
 
     def _options(self, located: Located) -> MoverOptions:
         given = {"at_once": self.at_once, **located.parameters, **self.parameters}

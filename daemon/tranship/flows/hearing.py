@@ -238,7 +238,7 @@ class Hearing:
             for address, beats in list(self._beats.items()):
                 if beats.missed(now):
                     beats.heard(now)
-                    told = "no heartbeat; connecting anew"
+                    told = "no heartbeat; connecting anew: does its publisher run, and is this its address?"
                     self._around.health.degrade(f"{self._chain} {address}", told)
                     self._subscription.again(address)
 

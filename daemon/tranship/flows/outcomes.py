@@ -127,7 +127,7 @@ class Outcomes:
         for d in done:
             ms = round((now - d.began) * 1000, 1)
             step = Step.PUBLISHED if d.outgoing is not None and self._publisher is not None else Step.MOVED
-            self._say(step, d.job, size=d.job.new.size, ms=ms, to=d.to)
+            self._say(step, d.job, size=d.size or d.job.new.size, ms=ms, to=d.to)
         self._progress(len(done))
 
     async def fail(self, failed: Sequence[Failed]) -> None:

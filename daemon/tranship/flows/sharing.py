@@ -196,7 +196,7 @@ class Sharing:
             return False
         if standing.phase is Phase.HELD:
             self._count("taken over")
-            reason = f"taken over from client {standing.by or 'of the old kind'}, which fell silent"
+            reason = f"taken over from {_whose(standing)}, which fell silent"
             self._around.story.tell(Step.RETRIED, job.new.path, self._chain, reason=reason)
         self._handover.happened(about, Event.TAKEN)
         return True
@@ -230,7 +230,7 @@ class Sharing:
             await self._book.put_off(job.id, standing.until)
         else:
             await self._book.struck_off(job.id, self._around.clock.now())
-            self._leave(job.new.path, f"published by client {standing.by or 'of the old kind'}")
+            self._leave(job.new.path, f"published by {_whose(standing)}")
 
     # what this client has published
 
@@ -308,3 +308,7 @@ def _by_server(
         files = [(job, file) for file in announcement.files]
         found.setdefault((address, announcement.message.subject), []).extend(files)
     return found
+
+
+def _whose(standing: Standing) -> str:
+    return f"client {standing.by}" if standing.by else "another client, which did not name itself"

@@ -64,7 +64,7 @@ async def _clean(
         for gone in outcome.gone:
             story.tell(Step.DELETED, gone.path, name, size=gone.size, reason=gone.reason)
         for path, reason in outcome.errors:
-            story.tell(Step.FAILED, path, name, reason=f"can't be deleted: {reason}")
+            story.tell(Step.FAILED, path, name, reason=f"can't be cleaned: {reason}")
         if publisher is not None:
             _tell(publisher, outcome.gone)
         summary.gone += outcome.gone

@@ -108,8 +108,8 @@ class Lines:
         level = _LEVELS[word]
         if not logger.isEnabledFor(level):
             return
-        told = [f" {key}={_told(facts.get(key))}" for key in _order(tuple(facts))]
-        line = f"{word} file={_told(file)} chain={_told(chain)}{''.join(told)}"
+        told = [f" {key}={quoted(facts.get(key))}" for key in _order(tuple(facts))]
+        line = f"{word} file={quoted(file)} chain={quoted(chain)}{''.join(told)}"
         logger.handle(logging.LogRecord(logger.name, level, "", 0, line, None, None))
 
 
@@ -178,8 +178,8 @@ def _redact_extras(fields: dict[str, Any]) -> None:
             fields[key] = redacted(value)
 
 
-def _told(value: object) -> str:
-    """A value as it stands in a line: on one line, and one word."""
+def quoted(value: object) -> str:
+    """Value as it stands in a line: on one line, and one word."""
     if value is None:
         return "-"
     if type(value) is float:

@@ -71,6 +71,8 @@ def clean(rule: Rule, now: float, *, remove: bool, gone: Callable[[Gone], None] 
                         sweep.below(folder, path, last)
                     else:
                         sweep.here(folder, path, last, files=not template.endswith("/"))
+    except FileNotFoundError as error:
+        sweep.outcome.errors.append((rule.base, f"{error.strerror}; is it mounted, and the path right?"))
     except OSError as error:
         sweep.outcome.errors.append((rule.base, error.strerror or str(error)))
     return sweep.outcome

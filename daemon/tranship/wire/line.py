@@ -126,7 +126,10 @@ class Line:
         if self.closed or self._endpoint:
             return
         if not endpoints:
-            self._oddities.tell(self._address, Odd("unknown host", f"no address is known for {self._host}"))
+            self._oddities.tell(
+                self._address,
+                Odd("unknown host", f"no address is known for {self._host} yet"),
+            )
             self._start_later()
             return
         self._others = endpoints[1:]
