@@ -61,6 +61,7 @@ def test_what_fails_is_listed_tried_again_and_dropped(tmp_path: Path) -> None:
         assert "other_1.dat" in table
         assert "is not allowed" in table
         assert "2 deliveries wait" in table
+        assert table.count("its place is paused") == 2
         [paused] = listed(file)["places"]
         assert (paused["jobs"], paused["chain"]) == (2, "hrit")
         assert all(job["attempts"] == 0 for job in listed(file)["jobs"] if job["state"] == "paused")

@@ -57,14 +57,14 @@ def test_clients_and_servers_have_it_go_its_way_once_more(tmp_path: Path) -> Non
         assert [line.split()[3:] for line in listed] == [
             [site.topic, "a1.dat", f"{site.incoming}/a1.dat"],
             [site.topic, "a2.dat", f"{site.incoming}/a2.dat", "(gone)"],
-            ["1", "are", "gone"],
+            ["1", "gone", "from", "here"],
         ]
-        assert said("resend", server, "a*", "--yes") == "1 resent; 1 are gone\n"
+        assert said("resend", server, "a*", "--yes") == "1 resent; 1 gone from here\n"
         once_more = ear.until(6)[5].data
         assert {**once_more, "tranship": 0} == {**before["a1.dat"], "tranship": 0}
         assert once_more["tranship"]["id"] != before["a1.dat"]["tranship"]["id"]
         site.server.until("ordered by ").until("resend a*, 2 files: a1.dat, a2.dat").until("can't be resent")
-        assert "nothing of that kind" in said("resend", server, "a2*", "--yes", code=1)
+        assert "nothing to resend; 1 gone" in said("resend", server, "a2*", "--yes", code=1)
 
         # by hand, as any posttroll client can: the server moves what it announced, wherever that is allowed
         (site.outgoing / "b1.dat").unlink()

@@ -69,7 +69,7 @@ def _check_file(file: Path, *, as_json: bool) -> None:
     role, chains = loaded.config.role, list(loaded.config.chains)
     count = f"{len(chains)} chain{'' if len(chains) == 1 else 's'}"
     told |= {"role": role, "chains": chains, "warnings": [asdict(warning) for warning in loaded.warnings]}
-    typer.echo(json.dumps(told) if as_json else f"{file}: good, a {role} with {count}: {', '.join(chains)}")
+    typer.echo(json.dumps(told) if as_json else f"{file}: good, role {role}, {count}: {', '.join(chains)}")
 
 
 def _check_place(place: Place, given: Mapping[str, str], *, as_json: bool) -> None:

@@ -282,7 +282,10 @@ def _sum_up(console: Console, site: _Site, seen: _Seen) -> None:
     )
     status = [sys.executable, "-m", "tranship", "status", "--json", str(site.folder / "client.journal")]
     told = json.loads(subprocess.run(status, check=True, capture_output=True, timeout=30).stdout)
-    console.print(f"The client's journal says: {told[0]['rows'][0]['numbers']}\n")
+    numbers = ", ".join(
+        f"{word} {number}" for word, number in told[0]["rows"][0]["numbers"].items() if number
+    )
+    console.print(f"The client's journal says: {numbers}\n")
     console.print("[bold]Next:[/]")
     for command, what in (
         ("tranship check config/server.yaml", "what is wrong with a configuration, by file and line"),

@@ -129,9 +129,10 @@ def _table(found: Sequence[debts.Debt]) -> Table:
     ):
         table.add_column(column, overflow="fold")
     for debt in found:
+        reason = "its place is paused" if debt.state == "paused" else redacted(debt.reason)
         cells = (
             *(str(debt.id), _time(debt.since), debt.state, debt.file, debt.topic, debt.destination),
-            *(str(debt.attempts), redacted(debt.reason), _time(debt.due)),
+            *(str(debt.attempts), reason, _time(debt.due)),
         )
         table.add_row(*map(escape, cells))
     return table

@@ -149,7 +149,7 @@ def push(
     place = place_of(destination)
     if not path.startswith("/"):
         raise typer.BadParameter(
-            f"{path!r} is no full path; `tranship request info` lists what was announced"
+            f"{path!r} is no full path; give it as the server's log and `tranship trace` do"
         )
     ours = _is_ours(server, timeout)
     data = {

@@ -31,17 +31,17 @@ def _moment(text: str | None) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-Moment = Annotated[
-    str | None, typer.Option(help="Announced then or later (before): 2026-11-22T12:00 (UTC), or 2 h (ago).")
-]
+_TIMES = "2026-11-22T12:00 (UTC), or how long ago (2 h)."
+Since = Annotated[str | None, typer.Option("--since", help=f"What was announced then or later: {_TIMES}")]
+Until = Annotated[str | None, typer.Option("--until", help=f"What was announced before: {_TIMES}")]
 
 
 def resend(
     file: File,
     names: Names = None,
     topic: Annotated[str, typer.Option("--topic", help="Topics that begin so.")] = "",
-    since: Moment = None,
-    until: Moment = None,
+    since: Since = None,
+    until: Until = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be resent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
@@ -65,9 +65,10 @@ def resend(
             lost = "  (gone)" if each in gone else ""
             typer.echo(f"{each.id}  {at}  {each.topic}  {each.file}  {each.where}{lost}")
     left = len(found.known) - len(gone)
-    but = f"; {len(gone)} are gone" if gone else ""
+    but = f"; {len(gone)} gone from here" if gone else ""
     if not left:
-        raise ended(f"nothing of that kind is known{but} (what failed: `tranship failed`)")
+        none = f"nothing to resend{but}" if gone else "nothing of that kind is known"
+        raise ended(f"{none} (what failed: `tranship failed`)")
     if dry_run:
         typer.echo(f"would resend {left}{but}")
         return

@@ -1,6 +1,7 @@
 """`tranship status`: what the journals and the running processes say of themselves."""
 
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +13,14 @@ from rich.table import Table
 from tranship.cli.ending import console, ended, explained
 from tranship.config.checks import taken_on_trust
 from tranship.config.clean import CleanConfig
-from tranship.config.load import load
+from tranship.config.findings import ConfigError
+from tranship.config.load import default_journal, load
 from tranship.journal.survey import Survey, survey
 from tranship.run.health import posted
+from tranship.run.supervisor import Exit
+
+SERVICES = Path("/var/lib/tranship")
+"""Where the journals of services are (`StateDirectory=` of the units), which a shell is not told."""
 
 
 def status(
@@ -47,16 +53,23 @@ def _seen(file: Path) -> tuple[Survey, dict[str, Any] | None]:
 
 
 def journal_of(file: Path) -> Path:
-    """The journal that file is, or that its configuration names. Raises ConfigError; of a clean, ends the command."""
+    """The journal that file is, or that its configuration names. Of what names none, ends the command."""
     if _is_journal(file):
         return file
-    config = load(file, folders=taken_on_trust).config
+    try:
+        config = load(file, folders=taken_on_trust).config
+    except ConfigError as error:
+        hint = "\nuntil that is mended, give the journal instead" if file.is_file() else ""
+        raise ended(f"{error}{hint}", Exit.CONFIG) from None
     if isinstance(config, CleanConfig):
         raise ended(
             f"{file}: `tranship clean` keeps no journal, as it does one pass and ends; its log (journalctl -u"
             f" 'tranship-clean@*') says what it deleted, `tranship clean --dry-run {file}` what it would delete now"
         )
-    return Path(config.journal)
+    journal = Path(config.journal)
+    of_service = SERVICES / journal.name
+    left_to_us = journal == default_journal(file) and not os.path.exists(journal)
+    return of_service if left_to_us and os.path.exists(of_service) else journal
 
 
 def _is_journal(file: Path) -> bool:

@@ -33,11 +33,21 @@ def trace(
         typer.echo(json.dumps([{**asdict(passage), "journal": journal} for passage, journal in found]))
     elif found:
         table = Table()
-        for column in ("time (UTC)", "step", "chain", "file", "what is known"):
+        several = len(set(journals)) > 1
+        for column in (
+            "time (UTC)",
+            *(["journal"] if several else []),
+            "step",
+            "chain",
+            "file",
+            "what is known",
+        ):
             table.add_column(column, overflow="fold")
-        for passage, _ in found:
+        for passage, journal in found:
             at = datetime.fromtimestamp(passage.at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-            table.add_row(at, *map(escape, (passage.step, passage.chain, passage.file, passage.told)))
+            whose = [Path(journal).stem] if several else []
+            cells = (*whose, passage.step, passage.chain, passage.file, passage.told)
+            table.add_row(at, *map(escape, cells))
         console().print(table)
     if not found:
         asked = ", ".join(map(str, journals))
