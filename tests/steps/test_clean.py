@@ -18,6 +18,7 @@ from trollmoves.filescleaner import FilesCleaner
 from stage import Site, free_port
 from tranship.config import ConfigError, load
 from tranship.roles.clean import rule_of
+from tranship.steps import clean as steps_clean
 from tranship.steps.clean import Rule, Times, clean
 
 DAY = 86400.0
@@ -299,3 +300,44 @@ def test_the_command_lists_deletes_tells_and_mails(tmp_path):
         (mail,) = post.mails
         assert "No such file or directory" in mail
         assert "Subject: tranship clean on " in mail
+
+
+def test_folders_that_lead_nowhere_keep_nothing_else_from_being_cleaned(tmp_path, monkeypatch):
+    """A folder that is swapped for a link between a look and the next; folders as deep as nobody can go."""
+    base, outside = tmp_path / "base", made(tmp_path / "outside/9.nc", 9)
+    for name in "abc":
+        made(base / name / "9.nc", 9)
+    real = steps_clean._is_folder
+
+    def swapping(folder: int, name: str) -> bool:
+        found = real(folder, name)
+        if name == "b":
+            shutil.rmtree(base / "b", ignore_errors=True)
+            (base / "b").symlink_to(outside.parent)
+        return found
+
+    monkeypatch.setattr(steps_clean, "_is_folder", swapping)
+    outcome = clean(Rule(str(base), ("*/*.nc",), timedelta(days=5), Times.MTIME), time.time(), remove=True)
+    assert [path for path, _ in outcome.errors] == [str(base / "b")]
+    assert left(base) == {"a", "b", "c"}
+    assert outside.exists()
+
+
+def test_a_tree_that_is_too_deep_is_left(tmp_path):
+    made(tmp_path / "z/9.nc", 9)
+    made(tmp_path / "deep/9.nc", 9)
+    folder = os.open(tmp_path / "deep", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("x", dir_fd=folder)
+        deeper = os.open("x", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    os.close(folder)
+    outcome = clean(
+        Rule(str(tmp_path), ("*",), timedelta(days=5), Times.MTIME, recursive=True), time.time(), remove=True
+    )
+    assert len(outcome.errors) == 1
+    assert "folders deep" in outcome.errors[0][1]
+    assert not (tmp_path / "z/9.nc").exists()
+    assert not (tmp_path / "deep/9.nc").exists()
+    subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)  # pytest can't

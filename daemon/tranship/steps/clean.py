@@ -23,6 +23,10 @@ class Times(StrEnum):
     ATIME = "atime"
 
 
+_DEEPEST = 500
+"""Folders below each other: so many are open at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What is old. templates: shell patterns below base; recursive: their last part holds in all folders below.
@@ -94,8 +98,11 @@ class _Sweep:
             if not name.endswith(".keep") and whole not in self._done and (files or _is_folder(folder, name)):
                 self._consider(folder, name, whole)
 
-    def below(self, folder: int, path: str, pattern: str) -> None:
+    def below(self, folder: int, path: str, pattern: str, depth: int = 0) -> None:
         """The same in all folders below, the deepest first; folders that are empty then go, but for the first."""
+        if depth > _DEEPEST:
+            self.error(path, OSError(0, f"more than {_DEEPEST} folders deep: it is left as it is"))
+            return
         inner = [name for name in self.names(folder, path, "*", hidden=True) if _is_folder(folder, name)]
         for name in inner:
             whole = os.path.join(path, name)
@@ -103,7 +110,7 @@ class _Sweep:
                 with _opened(name, folder) as deeper:
                     before = len(self.outcome.gone)
                     old = self._age(os.stat(deeper)) is not None
-                    self.below(deeper, whole, pattern)
+                    self.below(deeper, whole, pattern, depth + 1)
                     emptied = len(self.outcome.gone) > before
                     left = [n for n in os.listdir(deeper) if os.path.join(whole, n) not in self._done]
                 if not left and (emptied or old) and whole not in self._done:
@@ -111,7 +118,7 @@ class _Sweep:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self._error(whole, error)
+                self.error(whole, error)
         self.here(folder, path, pattern)
 
     def names(self, folder: int, path: str, pattern: str, *, hidden: bool = False) -> list[str]:
@@ -119,7 +126,7 @@ class _Sweep:
         try:
             found = sorted(os.listdir(folder))
         except OSError as error:
-            self._error(path, error)
+            self.error(path, error)
             return []
         hidden = hidden or self.rule.include_hidden or pattern.startswith(".")
         return [n for n in found if fnmatch.fnmatchcase(n, pattern) and (hidden or not n.startswith("."))]
@@ -140,7 +147,7 @@ class _Sweep:
         except FileNotFoundError:
             return  # somebody else was quicker
         except OSError as error:
-            self._error(path, error)
+            self.error(path, error)
 
     def _leads_to_new(self, folder: int, name: str) -> bool:
         try:
@@ -165,7 +172,8 @@ class _Sweep:
             return None
         return f"{self.rule.time} {_days(age)} ago, more than {_days(self.rule.older_than.total_seconds())}"
 
-    def _error(self, path: str, error: OSError) -> None:
+    def error(self, path: str, error: OSError) -> None:
+        """Path could not be deleted, or looked at."""
         self.outcome.errors.append((path, error.strerror or str(error)))
 
 
@@ -175,9 +183,15 @@ def _folders(folder: int, path: str, patterns: list[str], sweep: _Sweep) -> Iter
         yield folder, path
         return
     for name in sweep.names(folder, path, patterns[0]):
+        whole = os.path.join(path, name)
         if _is_folder(folder, name):
-            with _opened(name, folder) as deeper:
-                yield from _folders(deeper, os.path.join(path, name), patterns[1:], sweep)
+            try:
+                with _opened(name, folder) as deeper:
+                    yield from _folders(deeper, whole, patterns[1:], sweep)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                sweep.error(whole, error)
 
 
 def _is_folder(folder: int, name: str) -> bool:
