@@ -24,6 +24,9 @@ from trollsift import compose
 LONGEST = 4096
 """Bytes that a composed path may have: what a file system takes."""
 
+UNFILLABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""What trollsift raises where a pattern and a value don't fit (KeyError: a value that is lacking)."""
+
 Data = Mapping[str, Any]
 
 
@@ -192,7 +195,7 @@ def filled_in(pattern: str, data: Data) -> str:
         path = str(compose(pattern, data)) if "{" in pattern else pattern
     except KeyError as error:
         raise ValueError(f"{pattern} needs {error}, which the message lacks") from None
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+    except UNFILLABLE as error:
         raise ValueError(f"{pattern} can't be filled in: {_short(str(error))}") from None
     return _usable(path, pattern)
 

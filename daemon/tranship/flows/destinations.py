@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from trollsift import compose as fill_in
 
+from tranship.core.routing import UNFILLABLE
 from tranship.flows.arrival import is_here
 from tranship.lanes import Threads
 from tranship.wire.messages import Message
@@ -35,7 +36,7 @@ def destination_of(message: Message, template: str) -> tuple[str, str]:
             url = str(replace(place, host=socket.gethostname()))
     except KeyError as error:
         return "", f"destination {template} needs {error}, which the announcement lacks"
-    except (ValueError, TypeError, MoverError) as error:
+    except (*UNFILLABLE, MoverError) as error:
         return "", f"destination {template} can't be filled in: {error}"
     if ".." in place.path.split("/"):
         return "", f"destination {template} would lead to {place.path}"

@@ -18,7 +18,7 @@ from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.moving_checks import logins_of, parameters_of
 from tranship.config.retry import policy_of
 from tranship.core.journey import Step
-from tranship.core.routing import Route
+from tranship.core.routing import UNFILLABLE, Route
 from tranship.core.values import Unusable
 from tranship.delivery import Delivery
 from tranship.flows.around import Surroundings
@@ -210,7 +210,7 @@ def outgoing(job: Job, topic: str | None) -> Message | None:
     items["tranship"] = {"v": 1, "size": job.new.size, "id": f"{job.id}-{job.new.identity}"}
     try:
         return compose(_subject(topic, {**message.dated, "uri": uri}), "file", items)
-    except (Unsendable, KeyError, ValueError, TypeError, AttributeError, IndexError):
+    except (Unsendable, *UNFILLABLE):
         return None
 
 

@@ -18,7 +18,7 @@ from tranship.config.fetch import FetchChain, FetchConfig
 from tranship.config.retry import policy_of
 from tranship.core.allow import Allowed
 from tranship.core.journey import Step
-from tranship.core.routing import Route
+from tranship.core.routing import UNFILLABLE, Route
 from tranship.core.values import Unusable
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
@@ -160,7 +160,7 @@ def outgoing(job: Job, path: str, topic: str | None) -> Message:
     items["tranship"] = {"v": 1, **known, "id": f"{job.id}-{job.new.identity}"}
     try:
         return compose(_subject(topic, message), "file", items)
-    except (Unsendable, KeyError, ValueError, TypeError, AttributeError, IndexError):
+    except (Unsendable, *UNFILLABLE):
         return compose(message.subject, "file", items)
 
 
