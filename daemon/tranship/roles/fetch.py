@@ -8,7 +8,7 @@ A job is one file, as one message tells of it, for one destination.
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,7 +75,7 @@ class _Chain:
             options.connection_parameters.plain(),
             options.transfers,
             owner,
-            lambda job, path: outgoing(job, path, options.publish_topic),
+            lambda job, path: outgoing(job, path, options.publish_topic, _where_of(options)),
         )
         self._courier = Courier(name, fetching, options.transfers, book, around)
         self.obey = self._courier.obey
@@ -150,10 +150,10 @@ class _Chain:
         return new, reason
 
 
-def outgoing(job: Job, path: str, topic: str | None) -> Message:
-    """The message that tells that a file is here: its own items, but for where it was."""
+def outgoing(job: Job, path: str, topic: str | None, where: Collection[str]) -> Message:
+    """The message that tells that a file is here: its own items, but for those that say where it was."""
     message = decode_whole(job.new.frame)
-    items = {key: value for key, value in message.fields.items() if key not in _OF_THE_SOURCE}
+    items = {key: value for key, value in message.fields.items() if key not in where}
     items |= {"uri": path, "uid": path.rpartition("/")[2]}
     facts = _facts(message)
     known = {key: facts[key] for key in ("size", "checksum") if key in facts}
@@ -170,13 +170,19 @@ def _subject(topic: str | None, message: Message) -> str:
     return str(fill_in(topic, message.dated)) if "{" in topic else topic
 
 
-_OF_THE_SOURCE = frozenset(
+def _where_of(options: FetchChain) -> Collection[str]:
+    """The items that say where a file was, or what else there was."""
+    return _WHERE if options.source is None else _WHERE | _OF_A_BUCKET
+
+
+_WHERE = frozenset(
     {
         *("uri", "uid", "path", "filesystem", "request_address", "destination", "backup_targets", "tranship"),
-        *("dataset", "collection", "filename", "file_list", "compress", "tst"),
+        *("dataset", "collection"),
     }
 )
-"""Items that say where the file was, or what else there was."""
+_OF_A_BUCKET = frozenset({"filename", "file_list", "compress", "tst"})
+"""What those who tell of a bucket say of the file's own place."""
 
 
 def _files(message: Message) -> Iterator[Told]:
