@@ -1,6 +1,7 @@
 """The real bus among real peers: posttroll and Trollmoves, hostile ones, slow ones, and ones that are not there."""
 
 import asyncio
+import itertools
 import os
 import random
 import socket
@@ -16,7 +17,8 @@ from posttroll.subscriber import Subscriber as TheirSubscriber
 from trollmoves.client import PushRequester
 from trollmoves.server import RequestManager
 
-from tranship.wire import zeromq
+from servers.proxy import Proxy, Route
+from tranship.wire import desk, zeromq
 from tranship.wire.arrivals import INBOX_ITEMS
 from tranship.wire.contract import MAX_MESSAGE
 from tranship.wire.messages import Message, compose, decode, reply
@@ -346,6 +348,35 @@ def test_what_speaks_something_else_is_listened_to_when_it_has_learnt_to(
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 100)
         writer.close()
         _VISITED.set()
+
+    run(story())
+
+
+def test_a_line_that_takes_all_and_brings_nothing_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MUTE", 0.3)
+    numbers = itertools.count()
+
+    async def story() -> None:
+        async with opened() as bus:
+            answerer = bus.answerer(LOOPBACK)
+            answering = asyncio.create_task(answer_all(answerer, pong))
+            route = Route(("127.0.0.1", int(answerer.address.rpartition(":")[2])))
+            with Proxy(route) as proxy:
+                asker = bus.asker(f"tcp://127.0.0.1:{proxy.port}", many=True)
+
+                async def is_answered() -> bool:
+                    ticket = str(next(numbers))
+                    asker.ask(compose("/s", "ping", {"tranship": {"id": ticket}}), ticket, 0.2)
+                    return (await outcomes(asker, 1))[ticket] is not None
+
+                async with asyncio.timeout(DEADLINE):
+                    while not await is_answered():
+                        pass
+                    proxy.silence_all()
+                    assert not await is_answered()
+                    while not await is_answered():
+                        pass
+            answering.cancel()
 
     run(story())
 

@@ -9,6 +9,10 @@ from tranship.wire.arrivals import Inbox, Odd, Oddities, read, within_limit
 from tranship.wire.contract import Answer
 from tranship.wire.messages import Message, compose
 
+MUTE = 10.0
+"""Seconds without a word from a peer that owes answers, until it is asked by a new connection: the one that there is
+may lead into a tunnel, or to a proxy, that takes everything and passes nothing on."""
+
 OK = b"ok"
 """What posttroll's address receivers answer; it is no message."""
 
@@ -39,6 +43,8 @@ class Desk:
         self._waiting: deque[tuple[str, bytes, float]] = deque()
         self._unsent: deque[tuple[str, bytes]] = deque()
         self._open = Patience(self._ran_out)
+        self._loop = asyncio.get_running_loop()
+        self._mute_since: float | None = None
         self._outcomes: Inbox[Answer] = Inbox()
 
     def ask(self, message: Message, ticket: str, patience: float) -> None:
@@ -90,6 +96,7 @@ class Desk:
     def came(self, frame: bytes) -> None:
         """Take in one frame from the peer."""
         self._oddities.counts.received += 1
+        self._mute_since = None
         try:
             message = self._read(frame)
             ticket = message.ticket if self._many else self._open.first()
@@ -116,6 +123,8 @@ class Desk:
             ticket, frame, patience = self._waiting.popleft()
             self._open.start(ticket, patience)
             self._unsent.append((ticket, frame))
+            if self._mute_since is None:
+                self._mute_since = self._loop.time()
         self.flush()
 
     def _read(self, frame: bytes) -> Message:
@@ -133,9 +142,13 @@ class Desk:
 
     def _ran_out(self, ticket: str) -> None:
         self._outcomes.put(Answer(ticket, None))
-        if not self._many:
+        if not self._many or self._is_mute():
+            self._mute_since = None
             self._renew()
         self._move_on()
+
+    def _is_mute(self) -> bool:
+        return self._mute_since is not None and self._loop.time() - self._mute_since >= MUTE
 
 
 class Patience:
