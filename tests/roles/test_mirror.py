@@ -262,6 +262,30 @@ def test_of_each_provider_its_topic_is_passed_on_and_nothing_else(tmp_path: Path
     asyncio.run(main())
 
 
+def test_an_older_version_that_is_heard_of_after_the_newer_one_is_not_told_on(tmp_path: Path) -> None:
+    """As when the older one was missed, and is replayed: a client that heard of it last would be refused the newer."""
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server = MemoryBus(site.network).publisher("tcp://127.0.0.1:100", "server")
+            mirror = await site.mirror()
+
+            def tell(*numbers: int) -> None:
+                facts = {"v": 1, "server": "s", "mtime": 1, "checksum": ""}
+                told = [{**facts, "seq": number, "size": number} for number in numbers]
+                server.tell([spoken(site, tranship=each) for each in told])
+
+            tell(2)
+            await until(lambda: len(by_mirror(site)) == 1, "the newer one is told on")
+            tell(1)
+            await until(lambda: mirror.story.of(Step.SKIPPED), "the older one is not")
+            tell(3, 4)
+            await until(lambda: len(by_mirror(site)) == 3, "the next ones are, in their order")
+            assert [message.data["tranship"]["size"] for message in by_mirror(site)] == [2, 3, 4]
+
+    asyncio.run(main())
+
+
 def test_hostile_announcements_are_refused_and_counted_and_the_next_one_is_served(tmp_path: Path) -> None:
     async def main() -> None:
         async with rig(tmp_path) as site:

@@ -33,6 +33,12 @@ CREATE TRIGGER offers_go AFTER DELETE ON heard BEGIN DELETE FROM offers WHERE he
 CREATE TRIGGER heard_goes_on AFTER UPDATE OF seq ON announcements
     BEGIN UPDATE heard SET seq=new.seq WHERE topic=old.topic AND seq=old.seq; END
 """,
+        """
+ALTER TABLE offers ADD COLUMN server TEXT NOT NULL DEFAULT '';
+ALTER TABLE offers ADD COLUMN topic TEXT NOT NULL DEFAULT '';
+ALTER TABLE offers ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX offers_path ON offers (path)
+""",
     ),
     (SERVER, CLIENT),
 )
@@ -42,7 +48,8 @@ CREATE TRIGGER heard_goes_on AFTER UPDATE OF seq ON announcements
 class Heard:
     """What an announcement of upstream offers, and when it is to be told downstream (seconds since the epoch).
 
-    path: of the (first) file at its server.
+    path: of the (first) file at its server. server, topic, number: what numbers the announcement there; number 0: it
+    does not number.
     """
 
     chain: str
@@ -50,6 +57,9 @@ class Heard:
     path: str
     source: Source
     due: float
+    server: str = ""
+    topic: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,11 @@ class MirrorBook:
         self._do = journal.do
 
     async def hear(self, heard: Sequence[Heard], cursors: Sequence[Cursor]) -> list[bool]:
-        """Record offers and how far the servers were heard, in one. Per offer whether nobody offered it before."""
+        """Record offers and how far the servers were heard, in one. Per offer whether it is news, to be told on.
+
+        It is not if it was offered before, or if its server has announced a newer version since, which was heard first
+        (a replay brings what was missed): who hears of it last would take it for the newest.
+        """
 
         def act(db: sqlite3.Connection) -> list[bool]:
             note_cursors(db, cursors)
@@ -175,6 +189,8 @@ class MirrorBook:
 
 def _hear(db: sqlite3.Connection, heard: Heard) -> bool:
     source, key = heard.source, heard.identity
+    if _is_outdated(db, heard):
+        return False
     other = db.execute(
         "SELECT path FROM offers JOIN heard ON heard.id=heard WHERE chain=? AND identity=? AND request_address=?",
         (heard.chain, key, source.request_address),
@@ -186,11 +202,25 @@ def _hear(db: sqlite3.Connection, heard: Heard) -> bool:
     ).rowcount
     number = db.execute("SELECT id FROM heard WHERE chain=? AND identity=?", (heard.chain, key)).fetchone()[0]
     db.execute(
-        "INSERT INTO offers (heard, request_address, path, many, frame) VALUES (?,?,?,?,?)"
-        " ON CONFLICT (heard, request_address) DO UPDATE SET many=excluded.many, frame=excluded.frame",
-        (number, source.request_address, heard.path, source.many, source.frame),
+        "INSERT INTO offers (heard, request_address, path, many, frame, server, topic, number)"
+        " VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (heard, request_address)"
+        " DO UPDATE SET many=excluded.many, frame=excluded.frame, number=excluded.number",
+        (number, source.request_address, heard.path, source.many, source.frame, *_numbered(heard)),
     )
     return bool(new)
+
+
+def _is_outdated(db: sqlite3.Connection, heard: Heard) -> bool:
+    row = db.execute(
+        "SELECT 1 FROM offers JOIN heard ON heard.id=heard WHERE path=? AND chain=? AND identity<>?"
+        " AND server=? AND offers.topic=? AND number>? LIMIT 1",
+        (heard.path, heard.chain, heard.identity, *_numbered(heard)),
+    ).fetchone()
+    return bool(heard.number) and row is not None
+
+
+def _numbered(heard: Heard) -> tuple[str, str, int]:
+    return heard.server, heard.topic, heard.number
 
 
 def _sources(db: sqlite3.Connection, number: int) -> list[Source]:

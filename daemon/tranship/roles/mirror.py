@@ -146,6 +146,9 @@ class _Chain:
                 each.about.path,
                 Source(each.request_address, each.many, each.message.encode()),
                 due,
+                each.server,
+                each.message.subject,
+                each.seq,
             )
             for each in usable
         ]
@@ -157,7 +160,9 @@ class _Chain:
         for announcement, new in zip(usable, fresh, strict=True):
             if not new:
                 peer = announcement.request_address
-                self._tell(Step.SKIPPED, announcement.files[0].path, peer=peer, reason="announced before")
+                self._tell(
+                    Step.SKIPPED, announcement.files[0].path, peer=peer, reason="announced before, or older"
+                )
         self._news.set()
 
     async def others(self, said: Sequence[Said]) -> None:
