@@ -170,3 +170,12 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, options: dict[str, 
     assert said in str(error.value), error.value
     assert all(finding.line > 1 for finding in error.value.findings)
     assert "S3cret" not in str(error.value)
+
+
+def test_a_slip_in_an_item_of_a_list_is_told_of_the_item_only(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        loaded(tmp_path, changed(routes=[{"topick": ["/a"]}]))
+    assert sorted(finding.key for finding in error.value.findings) == [
+        "chains.t.routes.topick",
+        "chains.t.routes.topics",
+    ]
