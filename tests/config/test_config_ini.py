@@ -542,6 +542,27 @@ def test_every_option_of_trollmoves_is_tested():
             ],
         ),
         (
+            SERVER
+            + "connection_parameters__config_kwargs__retries__max_attempts = 3\n"
+            + "connection_parameters__config_kwargs__connect_timeout = 5\n"
+            + "connection_parameters__nobodys__own = 5\n",
+            [
+                "warning:5: [a] connection_parameters__config_kwargs__retries__max_attempts: is not used: "
+                "`retries` means nothing here (a busy place is asked again, and the job tries again what failed): "
+                "leave it out; remove it",
+                "warning:7: [a] connection_parameters__nobodys__own: is not used: "
+                "no mover of these destinations knows it; remove it",
+            ],
+        ),
+        (
+            SERVER + "connection_parameters__client_kwargs__nobodys = 5\n",
+            [
+                ":5: [a] connection_parameters__client_kwargs__nobodys: `client_kwargs.nobodys` is not known; "
+                "known are endpoint_url, region_name, use_ssl, verify, aws_access_key_id, aws_secret_access_key, "
+                "aws_session_token; see docs/configuration.md#connection-parameters"
+            ],
+        ),
+        (
             SERVER + "ssh_connection_timeout = soon\n",
             [
                 ":5: [a] ssh_connection_timeout: 'soon' is no duration; "

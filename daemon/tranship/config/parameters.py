@@ -4,7 +4,9 @@ A chain may use several movers; a parameter has to mean something to one of them
 meant something to Trollmoves only: they are left out, with a warning.
 """
 
+import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -46,28 +48,42 @@ def meant_parameters(
 ) -> Parameters:
     """The parameters that mean something to a mover of urls (or patterns); what is wrong goes into the report."""
     kept = {}
-    for key, value in parameters.plain().items():
-        refusal = _refusal(key, value, _models(urls))
+    for key, given in parameters.plain().items():
+        value, refusal = _judged(key, given, urls, tree, loc, report)
         place = tree.place((*loc, key))
         if refusal is None:
             kept[key] = value
-        elif tree.old and not isinstance(value, dict) and refusal.whole:
+        elif tree.old and refusal.whole:
             report.warn(place, f"is not used: {refusal.problem}", "remove it")
         else:
             report.error(place, refusal.problem, refusal.advice)
     return Parameters(kept)
 
 
+def _judged(
+    key: str, value: object, urls: Collection[str], tree: Tree, loc: Loc, report: Report
+) -> "tuple[object, _Refusal | None]":
+    """The value, and why it is not taken; of an old file's block, without what of it means nothing."""
+    refusal = _refusal(key, value, _models(urls))
+    if not (tree.old and refusal and isinstance(value, dict) and refusal.idle in value):
+        return value, refusal
+    report.warn(tree.place((*loc, key, refusal.idle)), f"is not used: {refusal.problem}", "remove it")
+    left = {inner: told for inner, told in value.items() if inner != refusal.idle}
+    return _judged(key, left, urls, tree, loc, report)
+
+
+_MEANS_NOTHING = re.compile(r"`(\w+)` means nothing here")
 _SEE = "see docs/configuration.md#connection-parameters"
 
 
+@dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a parameter is not taken; `whole`: whatever its value."""
+    """Why a parameter is not taken; whole: whatever its value; idle: because of this of it, which means nothing."""
 
-    def __init__(self, problem: str, advice: str, *, whole: bool) -> None:
-        self.problem = problem
-        self.advice = advice
-        self.whole = whole
+    problem: str
+    advice: str
+    whole: bool
+    idle: str = ""
 
 
 def _refusal(key: str, value: object, models: Iterator[type[MoverOptions]]) -> _Refusal | None:
@@ -82,6 +98,9 @@ def _refusal(key: str, value: object, models: Iterator[type[MoverOptions]]) -> _
             if told["type"] == "extra_forbidden" and told["loc"] == (key,):
                 continue
             said = told["msg"].removeprefix("Value error, ")
+            idle = _MEANS_NOTHING.match(said)
+            if isinstance(value, dict):
+                return _Refusal(said, _SEE, idle is not None and idle[1] == key, idle[1] if idle else "")
             return _Refusal(said, _SEE, whole=told["loc"] == ())
         return None
     meant = nearest(key, known)

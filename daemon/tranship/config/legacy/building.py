@@ -54,8 +54,9 @@ class Building:
         """Set the option at path, of the chain; it stands at place in the file."""
         *blocks, name = path
         block = self.tree.at(self._chain)
-        for step in blocks:
+        for n, step in enumerate(blocks, start=1):
             block = block.setdefault(step, {})
+            self.places.setdefault((*self._chain, *blocks[:n]), place)
         block[name] = value
         self.places[*self._chain, *blocks, name] = place
 
