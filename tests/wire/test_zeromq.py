@@ -18,7 +18,7 @@ from trollmoves.client import PushRequester
 from trollmoves.server import RequestManager
 
 from servers.proxy import Proxy, Route
-from tranship.wire import desk, zeromq
+from tranship.wire import desk, line, zeromq
 from tranship.wire.arrivals import INBOX_ITEMS
 from tranship.wire.contract import MAX_MESSAGE
 from tranship.wire.messages import Message, compose, decode, reply
@@ -348,6 +348,28 @@ def test_what_speaks_something_else_is_listened_to_when_it_has_learnt_to(
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"x" * 100)
         writer.close()
         _VISITED.set()
+
+    run(story())
+
+
+def test_an_address_where_no_publisher_is_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "ABSENT", 0.2)
+
+    async def story() -> None:
+        odd: list[tuple[str, str]] = []
+        async with opened(odd) as bus:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+                ears, here = bus.subscription(), bus.publisher(LOOPBACK, "here")
+                ears.add(address, [""])
+                ears.add(here.address, [""])
+                await until(lambda: bool(odd))
+            assert odd[0][0] == address
+            assert odd[0][1].startswith("nobody there: no publisher answers at this address")
+            there = bus.publisher(address, "there")
+            await connected(lambda mark: there.tell([mark]), ears, [compose("/mark", "info")])
+            assert len(odd) == 1
 
     run(story())
 

@@ -19,6 +19,8 @@ FIRST_DELAY = 0.1
 """Seconds before a lost connection is made again; doubles with each attempt that fails …"""
 LONGEST_DELAY = 0.75
 """… up to this, so that whoever is back is heard within AUDIENCE."""
+ABSENT = 10.0
+"""Seconds; a publisher that nobody has reached for so long is told of: more than a start of both ends takes."""
 NOW = int(zmq.NOBLOCK)
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -60,6 +62,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._delay = FIRST_DELAY
+        self._begun = self._loop.time()
         self._endpoint = ""
         self._others: list[str] = []
         self.closed = False
@@ -172,6 +175,9 @@ class Line:
             self._start_later()
 
     def _start_later(self) -> None:
+        if self._kind == zmq.SUB and not self.was_up and self._loop.time() - self._begun > ABSENT:
+            told = "no publisher answers at this address; does it run, and is that its `publish`?"
+            self._oddities.tell(self._address, Odd("nobody there", told))
         self._timer = self._loop.call_later(self._delay * random.uniform(0.75, 1.25), self._start)
         self._delay = min(2 * self._delay, LONGEST_DELAY)
 
