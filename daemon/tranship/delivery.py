@@ -15,7 +15,8 @@ from tranship_movers.options import MoverOptions, keys_of
 from tranship_movers.place import Place
 from tranship_movers.pool import Pool
 from tranship_movers.registry import mover_class, options_for
-from tranship_movers.transfer import Expected, sweep, upload
+from tranship_movers.temporary import sweep
+from tranship_movers.transfer import Expected, upload
 
 
 @dataclass(frozen=True, slots=True)

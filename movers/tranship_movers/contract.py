@@ -19,13 +19,18 @@ def unheard(_: int) -> None:
     """Progress that nobody asked for."""
 
 
+FRESH_NS = 2_000_000_000
+"""A file whose time is told in whole seconds may be written to again within it: younger, it is not proven."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a place says of one name.
 
     `name` as it was asked for, or, in a listing, the name inside the folder. `size` in bytes. `mtime_ns` in
     ns since the epoch (None: the place does not say; a place may keep whole seconds only). `mode`: permission
-    bits (None: the place does not say).
+    bits (None: the place does not say). `tag`: the place's own word for this version of the bytes, which no other
+    version of name has, however soon it follows ("": it has none).
     """
 
     name: str
@@ -33,6 +38,7 @@ class Facts:
     mtime_ns: int | None = None
     is_folder: bool = False
     mode: int | None = None
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Powers:
     listing     `list` works at all (not by plain HTTP)
     replace     `rename` replaces an existing name without a moment in which the name is absent
     append      `put` can go on at an offset
+    resumes     `get` can go on at an offset, and of what a `get` that was broken off (by a crash, too) left, all but
+                the last so many bytes are in place: 0 where they are written in order; None: it can't go on
     mtime       `put` keeps the modification time
     mode        `put` keeps the permission bits
     checksums   algorithms in which `checksum` answers without the bytes coming back over the line,
@@ -59,6 +67,7 @@ class Powers:
     listing: bool = True
     replace: bool = True
     append: bool = False
+    resumes: int | None = None
     mtime: bool = False
     mode: bool = False
     checksums: frozenset[str] = frozenset()
@@ -86,10 +95,12 @@ class Mover(Protocol):
         is.
         """
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Write the bytes at name into the local file target, replacing what is there. Not atomic.
 
-        Keeps mtime as far as the powers say. Raises SourceGone if there is no such name.
+        With an offset (only with `powers.resumes`), the first offset bytes of target are kept, and only the rest is
+        asked for; a place that will not go on after all gives everything. Keeps mtime as far as the powers say.
+        Raises SourceGone if there is no such name, SourceChanged or Mangled if it has fewer than offset bytes.
         """
 
     def stat(self, name: str) -> Facts | None:

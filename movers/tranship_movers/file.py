@@ -18,7 +18,15 @@ from pydantic import Field
 
 from tranship_movers.checksum import ALGORITHMS, digest
 from tranship_movers.contract import Facts, Powers, Progress, unheard
-from tranship_movers.errors import Misconfigured, MoverError, NameRefused, Permanent, SourceGone, of_system
+from tranship_movers.errors import (
+    Misconfigured,
+    MoverError,
+    NameRefused,
+    Permanent,
+    SourceChanged,
+    SourceGone,
+    of_system,
+)
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
 
@@ -49,7 +57,7 @@ class FileMover:
     """The file system. Names are absolute paths."""
 
     options = FileOptions
-    powers = Powers(append=True, mtime=True, mode=True, checksums=ALGORITHMS)
+    powers = Powers(append=True, resumes=0, mtime=True, mode=True, checksums=ALGORITHMS)
 
     def __init__(self, place: Place, options: FileOptions | None = None) -> None:
         """Raises Misconfigured if place is another machine's."""
@@ -66,9 +74,9 @@ class FileMover:
             return "hard link"
         return _copy(os.fspath(source), path, offset, progress)
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Copy name to target, with mtime and mode."""
-        _copy(_path(name), os.fspath(target), 0, progress)
+        _copy(_path(name), os.fspath(target), offset, progress)
 
     def stat(self, name: str) -> Facts | None:
         """The facts of name; of what it points to, if it is a symbolic link."""
@@ -182,6 +190,8 @@ def _copy(source: str, target: str, offset: int, progress: Progress) -> str | No
         facts = os.fstat(reading)
         if not stat.S_ISREG(facts.st_mode):
             raise Permanent("is no file", where=f"file://{source}")
+        if facts.st_size < offset:
+            raise SourceChanged("is shorter than what came of it", where=f"file://{source}")
         writing = _opened(target, offset, facts.st_mode & 0o777)
         try:
             how = _fill(reading, writing, offset, facts.st_size, progress)

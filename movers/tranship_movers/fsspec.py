@@ -7,11 +7,8 @@ too long is left to itself, and the mover is of no more use.
 import email.utils
 import json
 import os
-import queue
 import re
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import FileIO
@@ -30,6 +27,7 @@ from tranship_movers.errors import (
     Misconfigured,
     MoverError,
     Permanent,
+    SourceChanged,
     SourceGone,
     Temporary,
     TimedOut,
@@ -39,6 +37,8 @@ from tranship_movers.errors import (
 )
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
+from tranship_movers.target import opened_at
+from tranship_movers.worker import Worker
 
 CHUNK = 1024 * 1024
 UNCACHED = {"skip_instance_cache": True}
@@ -82,24 +82,26 @@ class FsspecMover:
         self, place: Place, options: FsspecOptions, reach: Callable[[], FileSystem] | None = None
     ) -> None:
         """Reach place; by `reach` (see `filesystem_of`), if it is given: then names are paths as it has them."""
-        self.powers = Powers(writing=False, replace=False)
+        self.powers = Powers(writing=False, replace=False, resumes=0)
         self._place = place
         self._by_url = reach is None
         self._secrets = _secrets_of(place, options.storage_options)
-        self._worker = _Worker(max(options.timeout.total_seconds(), 0.001))
+        self._worker = Worker(max(options.timeout.total_seconds(), 0.001))
         try:
             self._fs = self._call(reach or (lambda: _reached(place, options.storage_options)))
         except BaseException:
             self.close()
             raise
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
-        """Write the bytes at name into target; as many as the place says there are."""
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        """Write the bytes at name into target; as many as the place says there are; all, if offset can't be had."""
         facts = self._facts(name)
         if facts.is_folder:
             raise Permanent(f"get: {name!r} is a folder", where=str(self._place))
+        if facts.size < offset:
+            raise SourceChanged("get: it is shorter than what came of it", where=str(self._place))
         with _on_our_side(target):
-            file = target.open("wb", buffering=0)
+            file = opened_at(target, offset)
         with file:
             size = self._copy(name, file, target, progress)
         if size != facts.size:
@@ -162,9 +164,13 @@ class FsspecMover:
         raise Misconfigured(f"{self._place.scheme} is for reading here", where=str(self._place))
 
     def _copy(self, name: str, file: FileIO, target: Path, progress: Progress) -> int:
-        path = self._path(name)
+        path, size = self._path(name), file.tell()
         source = self._call(lambda: self._fs.open(path, "rb"))
-        size = 0
+        if size and not self._call(lambda: _stands_at(source, size)):
+            source, size = self._call(lambda: self._fs.open(path, "rb")), 0
+            with _on_our_side(target):
+                file.seek(0)
+                file.truncate()
         while piece := self._call(lambda: source.read(CHUNK)):
             left = memoryview(piece)
             with _on_our_side(target):
@@ -337,6 +343,17 @@ def _ns_of(moment: object) -> int | None:
     return int(moment * 1_000_000) * 1000 if isinstance(moment, int | float) else None
 
 
+def _stands_at(source: BinaryIO, offset: int) -> bool:
+    """Whether source goes on at offset now; closed, if it can't."""
+    try:
+        if source.seekable() and source.seek(offset) == offset:
+            return True
+    except (NotImplementedError, ValueError):  # such as io.UnsupportedOperation
+        pass
+    source.close()
+    return False
+
+
 def _last(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2]
 
@@ -362,41 +379,3 @@ def _on_our_side(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise of_system(error, where=str(target), absent=Permanent) from error
-
-
-class _Worker:
-    """A thread that makes one call after the other, so that each can be given up."""
-
-    def __init__(self, timeout: float) -> None:
-        """No call may take longer than timeout, in seconds."""
-        self._timeout = timeout
-        self._acts: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
-        self.is_free = True
-        threading.Thread(target=self._run, name="fsspec", daemon=True).start()
-
-    def call(self, act: Callable[[], T]) -> T:
-        """What act gives or raises. Raises TimedOut if it takes too long, and ever after."""
-        if not self.is_free:
-            raise TimedOut("an earlier call did not come back, or the place was left")
-        future: Future[T] = Future()
-        self._acts.put((act, future))
-        try:
-            return future.result(self._timeout)
-        except TimeoutError:
-            if future.done():
-                raise
-            self.close()
-            raise TimedOut("the file system did not answer in time") from None
-
-    def close(self) -> None:
-        """Let the thread end, once its call comes back."""
-        self.is_free = False
-        self._acts.put(None)
-
-    def _run(self) -> None:
-        while work := self._acts.get():
-            act, future = work
-            try:
-                future.set_result(act())
-            except BaseException as error:  # noqa: BLE001 - it is raised by whoever waits
-                future.set_exception(error)

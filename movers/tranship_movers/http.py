@@ -19,6 +19,7 @@ from pydantic import Field
 from tranship_movers.contract import Facts, Powers, Progress, unheard
 from tranship_movers.errors import Mangled, Permanent, SourceChanged
 from tranship_movers.place import Place
+from tranship_movers.target import opened_at
 from tranship_movers.web.line import Ask, Reply
 from tranship_movers.web.meanings import on_our_side, tell
 from tranship_movers.web.options import WebOptions
@@ -66,19 +67,26 @@ class HttpMover:
 
     def __init__(self, place: Place, options: HttpOptions) -> None:
         """Connect to place."""
-        self.powers = Powers(writing=False, listing=False, replace=False)
+        self.powers = Powers(writing=False, listing=False, replace=False, resumes=0)
         self._web = Web(place, options, redirects=options.redirects)
         self._options = options
+        self._told = ("", "")
+        """The name that was asked after last, and its entity tag."""
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Write the bytes at name into target; after a cut, go on where it was (Range with If-Range).
 
-        Keeps the modification time, if the server tells one.
+        Keeps the modification time, if the server tells one. Raises SourceChanged for another version than
+        `stat` has told of.
         """
         with self._web.translated():
             options = self._options
-            manner = Manner(progress, options.resumes, options.expect_type, options.unknown_length)
-            download(self._web, name, target, manner)
+            asked, tag = self._told
+            manner = Manner(
+                *(progress, options.resumes, options.expect_type, options.unknown_length),
+                tag=tag if asked == name else "",
+            )
+            download(self._web, name, target, manner, offset)
 
     def stat(self, name: str) -> Facts | None:
         """What the server says of name, by HEAD, or by GET of its first byte where HEAD does not tell."""
@@ -93,7 +101,8 @@ class HttpMover:
             reply.demand("stat", 200, 206, 416)
             if reply.status != 416:
                 refuse_page(reply, name, self._options.expect_type)
-            return Facts(name, _whole_length(reply), reply.modified_ns)
+            self._told = name, reply.etag
+            return Facts(name, _whole_length(reply), reply.modified_ns, tag=reply.tag)
 
     def checksum(self, name: str, algorithm: str) -> str | None:
         """None: no server computes one on demand."""
@@ -140,19 +149,22 @@ class Manner:
     expect_type: str | None = "*"
     unknown_length: Literal["refused", "accepted"] = "refused"
     confirm: Literal["nothing", "length", "version"] = "length"
+    tag: str = ""
+    """The entity tag that it must have, if it has one: several servers behind one name may differ."""
 
 
-def download(web: Web, name: str, target: Path, manner: Manner) -> None:
-    """Write the bytes at name into target, and give it their modification time.
+def download(web: Web, name: str, target: Path, manner: Manner, offset: int = 0) -> None:
+    """Write the bytes at name into target, from offset on, and give it their modification time.
 
-    A cut download goes on where it was, if each try brings something and the file is provably the same.
+    A server that does not give parts of files gives all of it. A cut download goes on where it was, if each try
+    brings something and the file is provably the same.
     Some servers (apache, rclone) announce one version of a file and send another, if it is replaced in between;
     so they are asked once more afterwards. Raises SourceChanged if it is not what it was (`confirm`).
     """
     with on_our_side(target, absent=Permanent):
-        file = target.open("wb", buffering=0)
+        file = opened_at(target, offset)
     with file:
-        got = _Part(target, file)
+        got = _Part(target, file, offset)
         for _ in range(manner.resumes):
             before = got.size
             try:
@@ -188,6 +200,11 @@ class _Part:
                 left = left[self.file.write(left) :]
         self.size += len(piece)
 
+    def go_on(self, reply: Reply) -> None:
+        """Take it that what is here, from an earlier call, is of the file of which reply brings the rest."""
+        self.total, self.modified_ns = _whole_length(reply), reply.modified_ns
+        self.etag = reply.headers.get("etag", "")
+
     def begin(self, reply: Reply) -> None:
         """Forget what came, and begin with the file that reply brings."""
         if self.size:
@@ -205,13 +222,24 @@ class _Part:
 
 def _receive(web: Web, name: str, got: _Part, manner: Manner) -> None:
     """Ask for what is missing of got, and take it."""
-    rest = (("Range", f"bytes={got.size}-"), ("If-Range", got.etag)) if got.size else ()
+    same = (("If-Range", got.etag),) if got.is_provable else ()
+    rest = (("Range", f"bytes={got.size}-"), *same) if got.size else ()
     reply = web.ask(Ask("GET", web.target(name), rest))
-    reply.demand("get", 200, *((206,) if rest else ()))
+    if rest and reply.status == 416:
+        reply.skip()
+        return _end_here(web, name, got)
+    return _take(reply, name, got, manner)
+
+
+def _take(reply: Reply, name: str, got: _Part, manner: Manner) -> None:
+    """Take what reply brings: the rest, or everything."""
+    reply.demand("get", 200, *((206,) if got.size else ()))
     try:
         refuse_page(reply, name, manner.expect_type)
+        if manner.tag and reply.etag not in ("", manner.tag):
+            raise SourceChanged("get: it was replaced before it was read")
         if reply.status == 206:
-            _check_goes_on(reply, got)
+            _go_on(reply, got)
         else:
             _refuse_endless(reply, manner)
             got.begin(reply)
@@ -237,6 +265,15 @@ def _confirm(web: Web, name: str, got: _Part, manner: Manner) -> None:
         raise SourceChanged("get: it was replaced while it was read")
 
 
+def _end_here(web: Web, name: str, got: _Part) -> None:
+    """There is nothing behind what is here; that is right if it is all there is."""
+    reply = web.ask(Ask("HEAD", web.target(name)))
+    reply.skip()
+    if reply.status != 200 or reply.length != got.size:
+        raise SourceChanged("get: it is shorter than what came of it")
+    got.go_on(reply)
+
+
 def _refuse_endless(reply: Reply, manner: Manner) -> None:
     if reply.ends_by_hanging_up and manner.unknown_length == "refused":
         raise Permanent(
@@ -245,8 +282,10 @@ def _refuse_endless(reply: Reply, manner: Manner) -> None:
         )
 
 
-def _check_goes_on(reply: Reply, got: _Part) -> None:
+def _go_on(reply: Reply, got: _Part) -> None:
     """A part must begin where we are, and belong to a file of the same length."""
+    if got.total is None:
+        got.go_on(reply)
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", reply.headers.get("content-range", ""))
     if match is None or int(match[1]) != got.size or match[3] not in ("*", str(got.total)):
         raise Mangled("get: the server sent another part of the file than was asked for")

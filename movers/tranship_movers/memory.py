@@ -14,9 +14,18 @@ from pathlib import Path
 
 from tranship_movers.checksum import ALGORITHMS, new
 from tranship_movers.contract import Facts, Powers, Progress, unheard
-from tranship_movers.errors import MoverError, NameRefused, Permanent, SourceGone, Unreachable, of_system
+from tranship_movers.errors import (
+    MoverError,
+    NameRefused,
+    Permanent,
+    SourceChanged,
+    SourceGone,
+    Unreachable,
+    of_system,
+)
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
+from tranship_movers.target import opened_at
 
 _PIECES = 16
 _PIECE = 1 << 16
@@ -84,7 +93,7 @@ class MemoryMover:
     """One connection to one host in memory."""
 
     options = MemoryOptions
-    powers = Powers(append=True, mtime=True, mode=True, checksums=ALGORITHMS)
+    powers = Powers(append=True, resumes=0, mtime=True, mode=True, checksums=ALGORITHMS)
 
     def __init__(self, place: Place, options: MemoryOptions | None = None) -> None:
         """Connect. Raises what the host's fault for "connect" says."""
@@ -122,15 +131,17 @@ class MemoryMover:
             kept = self._host.files[name]
             self._host.files[name] = replace(kept, mtime_ns=facts.st_mtime_ns, mode=facts.st_mode & 0o777)
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Write the bytes at name into target."""
         fault = self._begin("get", name)
         kept = self._file(name)
+        if len(kept.content) < offset:
+            raise SourceChanged("is shorter than what came of it", where=self._where)
         try:
-            with target.open("wb") as file:
-                for start in range(0, len(kept.content), _PIECE):
+            with opened_at(target, offset) as file:
+                for start in range(offset, len(kept.content), _PIECE):
                     piece = kept.content[start : start + _PIECE]
-                    self._fail_after(fault, start + len(piece))
+                    self._fail_after(fault, start - offset + len(piece))
                     file.write(piece)
                     progress(len(piece))
             os.utime(target, ns=(kept.mtime_ns, kept.mtime_ns))

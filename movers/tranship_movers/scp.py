@@ -59,7 +59,11 @@ class ScpMover:
         self._keeps = options.attributes == "keep"
         sums = frozenset[str](options.remote_checksums)
         self.powers = Powers(
-            replace=self._files.replaces, mtime=self._keeps, mode=self._keeps, checksums=sums
+            replace=self._files.replaces,
+            resumes=self._sftp.out_of_order if self._sftp else None,
+            mtime=self._keeps,
+            mode=self._keeps,
+            checksums=sums,
         )
 
     def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
@@ -74,10 +78,14 @@ class ScpMover:
             scp.offer(file, last)
             scp.push(file, progress)
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
-        """As `Mover.get`."""
-        if self._sftp and re.search(r"[*?\[\\]", name):  # Some servers' scp takes these for patterns.
-            return self._sftp.read(name, target, progress)
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        """As `Mover.get`; goes on at an offset by SFTP."""
+        if self._sftp and (
+            offset or re.search(r"[*?\[\\]", name)
+        ):  # Some servers' scp takes these for patterns.
+            return self._sftp.read(name, target, offset, progress)
+        if offset:
+            raise Misconfigured("scp can't go on at an offset", where=self._line.at(name))
         plain(name)
         with self._scp(f"-f {shlex.quote(name)}", name, absent=SourceGone) as scp:
             size, mtime = scp.offered(posixpath.basename(name))

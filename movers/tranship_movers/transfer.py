@@ -2,29 +2,26 @@
 
 At the target a name is absent, old and whole, or new and whole. A receipt means verified: the size always,
 the checksum wherever the mover's powers offer one. On any failure the temporary is removed, unless the line
-is dead; then it is resumed by the next attempt with the same token, or swept.
+is dead; then it is resumed by the next attempt with the same token, or swept. A crash leaves it, too.
 """
 
 import os
 import posixpath
-import re
-import secrets
 import stat
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from tranship_movers.checksum import agrees, digest
 from tranship_movers.contract import Facts, Mover, Progress, unheard
 from tranship_movers.errors import (
+    Busy,
     Fatal,
     Mangled,
-    Misconfigured,
     MoverError,
     NameRefused,
     Permanent,
@@ -34,17 +31,16 @@ from tranship_movers.errors import (
     Unreachable,
     of_system,
 )
+from tranship_movers.kept import Leftover, is_sure, version_of
 from tranship_movers.options import MoverOptions
-
-OWNER = "tranship"
-"""Whose temporaries they are, if nobody says."""
+from tranship_movers.temporary import checked, new_token, part_name
 
 RESUMED_FROM = 1 << 20
-"""Bytes; a smaller file is sent anew rather than asked after."""
+"""Bytes; a smaller file goes anew: asking after it, or writing down what it is, would cost more than it saves."""
 
-_TOKEN = re.compile(r"[a-z0-9]{1,16}-[a-z0-9]{1,32}")
-_PART = re.compile(r"\..*\.(?P<token>(?P<owner>[a-z0-9]{1,16})-[a-z0-9]{1,40})\.part", re.DOTALL)
-_HEAD = 64
+_INTERRUPTED = (Unreachable, TimedOut, Busy)
+"""What says nothing against the bytes that have come."""
+
 _DEFAULTS = MoverOptions()
 
 
@@ -123,80 +119,44 @@ def download(
     sync: Literal["none", "file"] = "none",
     progress: Progress = unheard,
     clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
 ) -> Receipt:
     """Get what is at name into the local file target: whole and verified, or not at all.
 
-    `expected` is what name must still be. `token` ("owner-unique") names the temporary: what a crash has left of it, a
-    repeat with the same one replaces. With sync "file" the bytes and the name are on the disk on return.
+    `expected` is what name must still be. `token` ("owner-unique") names the temporary: a repeat with the same one
+    goes on where a cut line or a crash stopped the last, if name is provably the same version; else it replaces what
+    is left. With sync "file" the bytes and the name are on the disk on return. `now`: seconds since the epoch.
     Raises SourceGone, SourceChanged, Mangled, NoSpace, and whatever the mover raises.
     """
     started = clock()
     before = _facts(mover, name)
     if expected is not None:
         _same(before.size, before.mtime_ns, expected, name)
-    part = Path(part_name(str(target), _checked(token) if token else new_token()))
+    left = Leftover.of(target, token)
+    version = _version(mover, before, expected, options, now()) if token else ""
+
+    def attempt(offset: int) -> str:
+        with _told_of(str(left.part), str(target)):
+            mover.get(name, left.part, offset=offset, progress=progress)
+        checksum = _verified(mover, name, left.part, before, expected, options)
+        _still(mover, name, before)
+        return checksum
+
     try:
         with _local_errors(target):
             if options.mkdirs:
                 os.makedirs(target.parent, exist_ok=True)
-        with _told_of(str(part), str(target)):
-            mover.get(name, part, progress=progress)
-        checksum = _verified(mover, name, part, before, expected, options)
-        _still(mover, name, before)
+            offset = left.begin(version, before.size, mover.powers.resumes or 0)
+        checksum = _gone_on(attempt, offset, lambda: _still(mover, name, before))
         with _local_errors(target):
-            _replace(part, target, sync)
-    except BaseException:
-        with suppress(OSError):
-            os.remove(part)
+            _replace(left.part, target, sync)
+    except BaseException as error:
+        if not (version and isinstance(error, _INTERRUPTED)):
+            left.remove()
         raise
+    if version:
+        left.settle()
     return Receipt(str(target), before.size, checksum, clock() - started)
-
-
-def sweep(
-    mover: Mover,
-    folder: str,
-    owner: str = OWNER,
-    *,
-    spare: Collection[str] = (),
-    older_than: timedelta = timedelta(0),
-    now: Callable[[], float] = time.time,
-) -> tuple[str, ...]:
-    """Remove the temporaries of owner in folder, give their full names.
-
-    Left alone are those of other owners, those whose token is in `spare`, and those whose modification time
-    (of the place's clock, or of the source) is not `older_than` ago or not known.
-    """
-    latest = (now() - older_than.total_seconds()) * 1e9
-    gone = []
-    for facts in list(mover.list(folder)):
-        match = _PART.fullmatch(facts.name)
-        if match is None or match["owner"] != owner or match["token"].startswith(tuple(spare)):
-            continue
-        if older_than and (facts.mtime_ns is None or facts.mtime_ns > latest):
-            continue
-        gone.append(posixpath.join(folder, facts.name))
-    for name in gone:
-        mover.remove(name)
-    return tuple(gone)
-
-
-def new_token(owner: str = OWNER) -> str:
-    """A token that nobody else has, for the temporary of one file version; owner: 1 to 16 of a-z and 0-9."""
-    return f"{owner}-{secrets.token_hex(6)}"
-
-
-def part_name(name: str, token: str) -> str:
-    """The temporary name for name, in the same folder, never longer than 132 bytes."""
-    folder, slash, last = name.rpartition("/")
-    encoded = last.encode(errors="surrogateescape")
-    if len(encoded) > _HEAD:
-        last = f"{encoded[: _HEAD - 9].decode(errors='ignore')}~{zlib.crc32(encoded):08x}"
-    return f"{folder}{slash}.{last}.{token}.part"
-
-
-def is_part(name: str) -> bool:
-    """Whether name (without folder) is a temporary of ours, whoever's: nothing for a reader to pick up."""
-    return _PART.fullmatch(name) is not None
 
 
 def _announced(source: Path, expected: Expected | None) -> os.stat_result:
@@ -325,13 +285,7 @@ def _told_of(part: str, name: str) -> Iterator[None]:
 
 def _versioned(token: str, source: os.stat_result) -> str:
     # Bytes of one version must never be continued with bytes of another.
-    return f"{_checked(token)}{zlib.crc32(f'{source.st_size} {source.st_mtime_ns}'.encode()):08x}"
-
-
-def _checked(token: str) -> str:
-    if not _TOKEN.fullmatch(token):
-        raise Misconfigured(f"{token!r} is no token: 1 to 16, a dash, 1 to 32 of a-z and 0-9")
-    return token
+    return f"{checked(token)}{zlib.crc32(f'{source.st_size} {source.st_mtime_ns}'.encode()):08x}"
 
 
 def _facts(mover: Mover, name: str) -> Facts:
@@ -343,11 +297,34 @@ def _facts(mover: Mover, name: str) -> Facts:
     return facts
 
 
+def _version(mover: Mover, facts: Facts, expected: Expected | None, options: MoverOptions, now: float) -> str:
+    """What tells which bytes a later attempt may go on with, "" for none."""
+    if mover.powers.resumes is None or facts.size < RESUMED_FROM:
+        return ""
+    # Bytes of two versions can't have the announced checksum.
+    compared = expected is not None and bool(expected.checksum) and options.checksum != "none"
+    return version_of(facts, mover.powers.resumes) if compared or is_sure(facts, now) else ""
+
+
+def _gone_on(attempt: Callable[[int], str], offset: int, unchanged: Callable[[], None]) -> str:
+    """What attempt gives at offset; if that can't be gone on with although name is unchanged, from the start."""
+    try:
+        return attempt(offset)
+    except (Mangled, SourceChanged, Permanent):
+        if not offset:
+            raise
+    unchanged()
+    return attempt(0)
+
+
 def _verified(
     mover: Mover, name: str, part: Path, facts: Facts, expected: Expected | None, options: MoverOptions
 ) -> str:
     """The checksum that was compared, or "". Raises SourceChanged or Mangled unless part is whole."""
-    size = os.stat(part).st_size
+    try:
+        size = os.stat(part).st_size
+    except FileNotFoundError:
+        raise Mangled("the temporary file is gone", where=str(part)) from None
     if size != facts.size:
         _still(mover, name, facts)
         raise Mangled(f"{size} bytes arrived of {facts.size}", where=name)
@@ -368,7 +345,8 @@ def _verified(
 
 def _still(mover: Mover, name: str, before: Facts) -> None:
     now = _facts(mover, name)
-    if (now.size, now.mtime_ns) != (before.size, before.mtime_ns):
+    other_tag = now.tag and before.tag and now.tag != before.tag
+    if other_tag or (now.size, now.mtime_ns) != (before.size, before.mtime_ns):
         raise SourceChanged("was written to while it was read", where=name)
 
 

@@ -36,9 +36,9 @@ class _Around(ABC):
         """As the mover inside."""
         return self._do("put", lambda mover: mover.put(source, name, offset=offset, progress=progress))
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """As the mover inside."""
-        self._do("get", lambda mover: mover.get(name, target, progress=progress))
+        self._do("get", lambda mover: mover.get(name, target, offset=offset, progress=progress))
 
     def stat(self, name: str) -> Facts | None:
         """As the mover inside."""
@@ -174,9 +174,9 @@ class Limited(_Around):
         """As the mover inside, slower."""
         return super().put(source, name, offset=offset, progress=self._slowly(progress))
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """As the mover inside, slower."""
-        super().get(name, target, progress=self._slowly(progress))
+        super().get(name, target, offset=offset, progress=self._slowly(progress))
 
     def _do(self, verb: str, act: Callable[[Mover], T]) -> T:
         return act(self._mover)

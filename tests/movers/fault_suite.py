@@ -17,7 +17,8 @@ from typing import Literal
 from servers.proxy import Fault, Kind, Proxy
 from tranship_movers.contract import Mover
 from tranship_movers.errors import Busy, Fatal, MoverError, Temporary
-from tranship_movers.transfer import download, new_token, sweep, upload
+from tranship_movers.temporary import new_token, sweep
+from tranship_movers.transfer import download, upload
 
 PATIENCE = "600 ms"
 """The timeout of movers that go through the proxies."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,10 +12,10 @@ import pytest
 
 from tranship_movers.checks import CHECKS, Broken, Ground, run
 from tranship_movers.contract import Facts, Progress, unheard
-from tranship_movers.errors import MoverError, NameRefused, Permanent, SourceGone
+from tranship_movers.errors import MoverError, NameRefused, Permanent, SourceChanged, SourceGone
 from tranship_movers.memory import Kept, MemoryMover, host
 from tranship_movers.place import Place
-from tranship_movers.transfer import is_part
+from tranship_movers.temporary import is_part
 
 
 class LosesTheEnd(MemoryMover):
@@ -119,17 +120,17 @@ class MindsRemoving(MemoryMover):
 
 
 class SavesErrorPages(MemoryMover):
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         try:
-            super().get(name, target, progress=progress)
+            super().get(name, target, offset=offset, progress=progress)
         except SourceGone:
             target.write_bytes(b"<html>404")
 
 
 class TalksTooMuch(MemoryMover):
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         try:
-            super().get(name, target, progress=progress)
+            super().get(name, target, offset=offset, progress=progress)
         except SourceGone:
             raise SourceGone("login as joe:hunter2 saw no such name") from None
 
@@ -194,8 +195,8 @@ class Litters(MemoryMover):
 
 
 class LittersHere(MemoryMover):
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
-        super().get(name, target, progress=progress)
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        super().get(name, target, offset=offset, progress=progress)
         target.with_suffix(".meta").write_bytes(b"")
 
 
@@ -279,6 +280,36 @@ class DropsBegunPuts(MemoryMover):
             raise
 
 
+class SendsEverythingAfterwards(MemoryMover):
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        begun = target.read_bytes()[:offset] if offset else b""
+        super().get(name, target, progress=progress)
+        target.write_bytes(begun + target.read_bytes())
+
+
+class GoesOnWithAnything(MemoryMover):
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        with suppress(SourceChanged):
+            super().get(name, target, offset=offset, progress=progress)
+
+
+class DropsBegunGets(MemoryMover):
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        try:
+            super().get(name, target, offset=offset, progress=progress)
+        except MoverError:
+            target.unlink()
+            raise
+
+
+class TellsOfOneVersion(MemoryMover):
+    powers = replace(MemoryMover.powers, checksums=frozenset())
+
+    def stat(self, name: str) -> Facts | None:
+        facts = super().stat(name)
+        return facts and replace(facts, mtime_ns=1, tag="one")
+
+
 class ForgetsTime(MemoryMover):
     def put(self, source: Path, name: str, *, offset: int = 0, progress: Progress = unheard) -> None:
         super().put(source, name, offset=offset, progress=progress)
@@ -348,6 +379,10 @@ BREAKS: tuple[tuple[str, type[MemoryMover]], ...] = (
     ("broken-off", KeepsParts),
     ("append", RestartsAppending),
     ("resume", DropsBegunPuts),
+    ("get-on", SendsEverythingAfterwards),
+    ("get-on-too-far", GoesOnWithAnything),
+    ("download-resumed", DropsBegunGets),
+    ("download-mixed", TellsOfOneVersion),
     ("mtime", ForgetsTime),
     ("mode", OpensToAll),
     ("checksums", SumsWrongly),
@@ -377,10 +412,10 @@ def test_outcomes_say_what_was_seen(tmp_path: Path) -> None:
 
 def test_what_is_not_offered_is_said(tmp_path: Path) -> None:
     class Plain(MemoryMover):
-        powers = replace(MemoryMover.powers, append=False, mtime=False)
+        powers = replace(MemoryMover.powers, append=False, resumes=None, mtime=False)
 
     outcomes = list(run(_ground(Plain, tmp_path)))
-    assert sum(outcome.verdict == "not offered" for outcome in outcomes) == 3
+    assert sum(outcome.verdict == "not offered" for outcome in outcomes) == 7
     assert not [outcome for outcome in outcomes if outcome.verdict == "broken"]
 
 
@@ -394,7 +429,7 @@ def test_a_gap_that_a_place_does_not_hide_is_not_offered_rather_than_held(tmp_pa
 
 def test_a_foreign_error_is_a_broken_promise(tmp_path: Path) -> None:
     class Foreign(MemoryMover):
-        def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+        def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
             raise KeyError(name)
 
     outcomes = list(run(_ground(Foreign, tmp_path)))

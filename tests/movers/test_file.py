@@ -80,7 +80,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-TestFilePromises = suite("file_ground", must=("resume", "mtime", "mode", "checksums"))
+TestFilePromises = suite(
+    "file_ground",
+    must=("resume", "get-on", "download-resumed", "download-mixed", "mtime", "mode", "checksums"),
+)
 TestLinkingPromises = suite("linking_ground", must=("checksums",))
 
 

@@ -7,7 +7,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
-from io import BytesIO
+from io import BytesIO, UnsupportedOperation
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from tranship_movers.errors import (
     MoverError,
     NoSpace,
     Permanent,
+    SourceChanged,
     SourceGone,
     Temporary,
     TimedOut,
@@ -73,6 +74,34 @@ def test_a_scheme_of_fsspec_is_read(folder: Path, tmp_path: Path) -> None:
         download(mover, f"{folder}/empty", tmp_path / "nothing")
         assert (tmp_path / "nothing").read_bytes() == b""
     assert not mover.alive()
+
+
+@pytest.mark.parametrize("rest", [1000, 1, 0])
+def test_only_the_rest_is_read(rest: int, folder: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    target = tmp_path / "got"
+    target.write_bytes(CONTENT[: len(CONTENT) - rest] + b"of another attempt")
+    with closing(connect("local:///")) as mover:
+        mover.get(f"{folder}/data 1%#ü.bin", target, offset=len(CONTENT) - rest, progress=told.append)
+        assert target.read_bytes() == CONTENT
+        assert sum(told) == rest
+        with pytest.raises(SourceChanged):
+            mover.get(f"{folder}/empty", target, offset=1)
+
+
+def test_what_can_only_be_read_from_the_start_is(tmp_path: Path) -> None:
+    class Stream(BytesIO):
+        def seek(self, *_: int) -> int:
+            raise UnsupportedOperation
+
+    class Streaming(Failing):
+        def open(self, path: str, mode: str) -> BinaryIO:
+            return Stream(self.content)
+
+    (tmp_path / "got").write_bytes(b"x of another attempt")
+    with closing(failing(Streaming())) as mover:
+        mover.get("/x", tmp_path / "got", offset=1)
+    assert (tmp_path / "got").read_bytes() == b"abc"
 
 
 def test_what_is_there_and_what_is_not(folder: Path, tmp_path: Path) -> None:

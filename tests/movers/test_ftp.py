@@ -63,6 +63,8 @@ OF_THE_LINE = (
     "listing-whole",
     "append",
     "resume",
+    "get-on",
+    "download-resumed",
     "overwrite",
     "several",
     "checksums",
@@ -119,7 +121,7 @@ def test_more_than_two_gibibytes_arrive_whole(server: Ftp, tmp_path: Path) -> No
     assert WORDS["large"].run(connected) == "holds"
 
 
-FULL = Powers(verified=True, append=True, mtime=True, mode=True)
+FULL = Powers(verified=True, append=True, resumes=0, mtime=True, mode=True)
 POWERS = {
     "pyftpd": FULL,
     "rclone": Powers(replace=False),

@@ -117,6 +117,65 @@ def test_odd_names_and_nothing(server: Dav, tmp_path: Path) -> None:
             mover.get("/gone", tmp_path / "gone")
 
 
+@pytest.mark.parametrize("rest", [70_000, 1, 0])
+def test_only_the_rest_is_asked_for(rest: int, server: Dav, tmp_path: Path) -> None:
+    told: list[int] = []
+    target = tmp_path / "got"
+    target.write_bytes(CONTENT[: len(CONTENT) - rest] + b"of another attempt")
+    with closing(connect(server.port)) as mover:
+        mover.get("/data.bin", target, offset=len(CONTENT) - rest, progress=told.append)
+        assert target.read_bytes() == CONTENT
+        assert int(os.stat(target).st_mtime) == 1_234_567_890
+        assert sum(told) == rest
+        target.write_bytes(CONTENT + b"and more")
+        with pytest.raises(SourceChanged):
+            mover.get("/data.bin", target, offset=len(CONTENT) + 8)
+
+
+def test_a_server_without_ranges_gives_everything(tmp_path: Path) -> None:
+    target = tmp_path / "got"
+    target.write_bytes(b"what came before")
+    with Scripted(lambda _: reply(200, CONTENT)) as server, closing(connect(server.port)) as mover:
+        mover.get("/x", target, offset=10)
+        assert server.heard[0].headers["range"] == "bytes=10-"
+    assert target.read_bytes() == CONTENT
+
+
+def test_another_version_than_was_told_of_is_not_taken(tmp_path: Path) -> None:
+    def answer(heard: Heard) -> bytes:
+        return reply(
+            200, b"" if heard.method == "HEAD" else b"abc", Content_Length="3", ETag=tags[heard.method]
+        )
+
+    tags = {"HEAD": '"one"', "GET": '"one"'}
+    with Scripted(answer) as server, closing(connect(server.port)) as mover:
+        facts = mover.stat("/x")
+        assert facts is not None
+        assert facts.tag == '"one"'
+        mover.get("/x", tmp_path / "got")
+        tags["GET"] = '"two"'
+        with pytest.raises(SourceChanged):
+            mover.get("/x", tmp_path / "other")
+        assert (tmp_path / "other").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("etag", "modified", "tag"),
+    [
+        ('"a"', "Fri, 13 Feb 2009 23:31:28 GMT", '"a"'),
+        ('"a"', "Fri, 13 Feb 2009 23:31:29 GMT", ""),  # nginx makes it of seconds and size
+        ('W/"a"', "Fri, 13 Feb 2009 23:31:28 GMT", ""),
+        ("", "Fri, 13 Feb 2009 23:31:28 GMT", ""),
+    ],
+)
+def test_a_tag_that_the_next_version_may_have_is_none(etag: str, modified: str, tag: str) -> None:
+    said = reply(200, Content_Length="3", ETag=etag, Last_Modified=modified, Date=DATE)
+    with Scripted(lambda _: said) as server, closing(connect(server.port)) as mover:
+        facts = mover.stat("/x")
+        assert facts is not None
+        assert facts.tag == tag
+
+
 @pytest.mark.parametrize("kind", ["reset", "cut"])
 def test_a_cut_download_goes_on_where_it_was(kind: str, server: Dav, tmp_path: Path) -> None:
     told: list[int] = []

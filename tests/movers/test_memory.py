@@ -15,7 +15,9 @@ def memory_ground(tmp_path: Path) -> Ground:
     return Ground(connect=lambda: MemoryMover(place), folder="/scratch", local=tmp_path)
 
 
-TestMemoryPromises = suite("memory_ground", must=("resume", "mtime", "checksums"))
+TestMemoryPromises = suite(
+    "memory_ground", must=("resume", "get-on", "download-resumed", "download-mixed", "mtime", "checksums")
+)
 
 
 def test_a_host_is_shared_by_its_name(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from servers.ports import free_port
 from servers.proxy import Fault, Proxy, Route
 from servers.s3 import BUCKET, KEY, READER, READER_SECRET, S3, SECRET, Heard, Said
 from tranship_movers.checks import CHECKS, Ground
+from tranship_movers.contract import unheard
 from tranship_movers.errors import (
     Busy,
     HostUnproven,
@@ -41,7 +42,10 @@ from tranship_movers.place import Place
 from tranship_movers.s3 import S3Mover, S3Options
 from tranship_movers.s3.meanings import CODES, EXCEPTIONS, STATUS, ours
 from tranship_movers.s3.options import MEANINGLESS
-from tranship_movers.transfer import upload
+from tranship_movers.s3.parts import SPARE, Span, at_once, spans_of
+from tranship_movers.s3.parts import Heard as HeardParts
+from tranship_movers.temporary import new_token
+from tranship_movers.transfer import download, upload
 
 MIB = 1 << 20
 
@@ -107,7 +111,7 @@ def rclone_ground(rclone: S3, tmp_path: Path) -> Ground:
     return Ground(lambda: mover(rclone), "/promises", tmp_path, secret=SECRET)
 
 
-MUST = ("mtime", "checksums", "broken-off", "overwrite", "nothing-stale")
+MUST = ("get-on", "download-mixed", "mtime", "checksums", "broken-off", "overwrite", "nothing-stale")
 TestSeaweedPromises = suite("seaweed_ground", must=MUST)
 TestRclonePromises = suite("rclone_ground", must=MUST)
 
@@ -151,6 +155,53 @@ def test_a_small_object_that_was_put_in_parts_comes(seaweed: S3, tmp_path: Path)
     mover(seaweed, part_size="5 MiB").put(source, "/in-parts.dat")
     mover(seaweed, part_size="16 MiB").get("/in-parts.dat", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("put_in", ["one piece", "parts of 5 MiB", "parts of 12 MiB"])
+def test_a_download_that_was_cut_goes_on_and_is_compared_whole(
+    put_in: str, seaweed: S3, tmp_path: Path
+) -> None:
+    source, target, token = written(tmp_path / "source", 36 * MIB), tmp_path / "down" / "large", new_token()
+    key = f"/resumed/{put_in}.dat"
+    if put_in == "one piece":
+        seaweed.client().put_object(Bucket=BUCKET, Key=key[1:], Body=source.read_bytes())
+    else:
+        mover(seaweed, part_size=put_in.removeprefix("parts of ")).put(source, key)
+    line = mover(seaweed, max_concurrency=1)
+    assert line.powers.resumes == 10 * MIB
+    told: list[int] = []
+
+    def cut(size: int) -> None:
+        told.append(size)
+        if sum(told) > 25 * MIB:
+            raise Unreachable("cut on purpose")
+
+    with pytest.raises(Unreachable):
+        download(line, key, target, token=token, progress=cut, now=lambda: time.time() + 10)
+    told.clear()
+    download(line, key, target, token=token, progress=told.append, now=lambda: time.time() + 10)
+    assert sum(told) < 36 * MIB - 14 * MIB
+    assert target.read_bytes() == source.read_bytes()
+    part = tmp_path / "part"
+    part.write_bytes(bytes(20 * MIB))
+    with pytest.raises(Mangled, match="MD5"):
+        line.get(key, part, offset=20 * MIB)
+
+
+def test_no_part_runs_far_ahead_of_one_that_is_missing() -> None:
+    begun, all_begun, before = set[int](), threading.Event(), set[int]()
+
+    def act(span: Span) -> None:
+        begun.add(span.number)
+        if len(begun) == 100:
+            all_begun.set()
+        if span.number == 1:
+            all_begun.wait(0.5)
+            before.update(begun)
+
+    at_once(act, spans_of(100, 1), HeardParts(unheard), threads=2)
+    assert before == set(range(1, 2 + SPARE + 1))
+    assert begun == set(range(1, 101))
 
 
 def test_a_transfer_that_is_broken_off_leaves_no_parts(server: S3, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -48,7 +49,8 @@ from tranship_movers.sftp.conversation import SAFE_REQUEST
 from tranship_movers.sftp.meanings import Unexplained, refusal
 from tranship_movers.ssh import failure
 from tranship_movers.ssh.wire import BLOCK, Wire
-from tranship_movers.transfer import new_token, upload
+from tranship_movers.temporary import new_token
+from tranship_movers.transfer import upload
 
 
 def connect(server: Ssh, *, password: str = "", port: int | None = None, **options: object) -> SftpMover:
@@ -103,7 +105,10 @@ def test_clone_promises(check: Check, clone_ground: Ground) -> None:
 
 
 TestPromises = pytest.mark.usefixtures("server")(
-    suite("ground", must=("resume", "mtime", "mode", "overwrite"))
+    suite(
+        "ground",
+        must=("resume", "get-on", "download-resumed", "download-mixed", "mtime", "mode", "overwrite"),
+    )
 )
 
 
@@ -124,6 +129,39 @@ def source_of(tmp_path: Path, size: int) -> Path:
     path = tmp_path / f"source-{size}"
     path.write_bytes(random.randbytes(size))
     return path
+
+
+LATE = """\
+import shutil, struct, subprocess, sys, threading
+server = subprocess.Popen(["/usr/lib/openssh/sftp-server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def up():
+    while data := sys.stdin.buffer.raw.read(1 << 16):
+        server.stdin.write(data)
+        server.stdin.flush()
+    server.stdin.close()
+threading.Thread(target=up, daemon=True).start()
+held = False
+while head := server.stdout.read(4):
+    packet = server.stdout.read(struct.unpack(">I", head)[0])
+    if packet[0] == 103 and not held:  # data
+        held = True
+    else:
+        sys.stdout.buffer.write(head + packet)
+        sys.stdout.buffer.flush()
+"""
+"""OpenSSH's server, but for the first data, which never come."""
+
+
+def test_replies_in_any_order_leave_no_gap_further_back_than_is_told(tmp_path: Path) -> None:
+    source, target, script = source_of(tmp_path, 8 << 20), tmp_path / "target", tmp_path / "late.py"
+    script.write_text(LATE)
+    with ssh.sshd(sftp="off", lines=[f"Subsystem sftp {sys.executable} {script}"]) as server:
+        (server.folder / "large").write_bytes(source.read_bytes())
+        mover = connect(server, timeout="2 s")
+        with closing(mover), pytest.raises(TimedOut):
+            mover.get(f"{server.root}/large", target)
+        assert mover.powers.resumes is not None
+        assert 1 << 20 < target.stat().st_size <= mover.powers.resumes
 
 
 # Who the host is

@@ -1,9 +1,11 @@
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,18 +30,16 @@ from tranship_movers.file import FileMover
 from tranship_movers.memory import Fault, Host, Kept, MemoryMover, host
 from tranship_movers.options import MoverOptions
 from tranship_movers.place import Place
+from tranship_movers.temporary import is_part, new_token, part_name, sweep
 from tranship_movers.transfer import (
     RESUMED_FROM,
     Expected,
     download,
-    is_part,
-    new_token,
-    part_name,
-    sweep,
     upload,
 )
 
 Write = Callable[[str, bytes], Path]
+UNCOMPARED = MoverOptions(checksum="none")
 
 
 @pytest.fixture
@@ -406,7 +406,7 @@ def test_a_download_that_is_not_as_announced_is_not_taken(
 
 def test_a_download_that_arrives_cut_is_mangled(there: Host, tmp_path: Path) -> None:
     class CutsShort(MemoryMover):
-        def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+        def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
             target.write_bytes(b"cont")
 
     there.files["/a.dat"] = Kept(b"content", 1)
@@ -418,6 +418,189 @@ def test_a_download_whose_folder_is_a_file_says_so(mover: MemoryMover, there: Ho
     there.files["/a.dat"] = Kept(b"content", 1)
     with pytest.raises(Permanent):
         download(mover, "/a.dat", write("file", b"") / "a.dat")
+
+
+# Downloads that go on
+
+SIZE = 3 * RESUMED_FROM
+SETTLED = 1_234_567_890_000_000_000
+BUSINESS = "owner-job"
+
+
+def cut(there: Host, mover: MemoryMover, target: Path, **how: Any) -> None:
+    """Two thirds of a download, and then the line is cut."""
+    there.faults.append(Fault("get", Unreachable("cut"), after=SIZE * 2 // 3))
+    with pytest.raises(Unreachable):
+        download(mover, "/a.dat", target, token=BUSINESS, **how)
+
+
+def brought(mover: MemoryMover, target: Path, **how: Any) -> int:
+    """The bytes that a further attempt asks for; what arrives is whole, and all there is."""
+    told: list[int] = []
+    download(mover, "/a.dat", target, token=BUSINESS, progress=told.append, **how)
+    assert target.read_bytes() == mover._file("/a.dat").content
+    assert os.listdir(target.parent) == [target.name]
+    return sum(told)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "down" / "a.dat"
+
+
+@pytest.mark.parametrize("error", [Unreachable("cut"), TimedOut("slow"), Busy("later")])
+def test_a_download_goes_on_after_what_says_nothing_against_its_bytes(
+    error: MoverError, mover: MemoryMover, there: Host, target: Path
+) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    for third in (1, 2):
+        there.faults.append(Fault("get", error, after=SIZE // 3))
+        with pytest.raises(type(error)):
+            download(mover, "/a.dat", target, token=BUSINESS)
+        assert third * SIZE // 4 < sum(path.stat().st_size for path in target.parent.iterdir())
+        assert not target.exists()
+        assert all(is_part(path.name) for path in target.parent.iterdir())
+    assert brought(mover, target) < SIZE // 2
+
+
+@pytest.mark.parametrize("error", [NoSpace("full"), Permanent("no"), Mangled("other"), SourceChanged("new")])
+def test_nothing_is_left_by_what_ends_a_download_otherwise(
+    error: MoverError, mover: MemoryMover, there: Host, target: Path
+) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    there.faults.append(Fault("get", error, after=SIZE // 2))
+    with pytest.raises(type(error)):
+        download(mover, "/a.dat", target, token=BUSINESS)
+    assert os.listdir(target.parent) == []
+
+
+def test_a_download_begins_anew_with_another_version_of_the_same_size(
+    mover: MemoryMover, there: Host, target: Path
+) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target, options=UNCOMPARED)
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED + 1_000_000_000)
+    assert brought(mover, target, options=UNCOMPARED) == SIZE
+
+
+def test_a_smaller_version_takes_away_what_was_left_of_the_larger(
+    mover: MemoryMover, there: Host, target: Path
+) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target)
+    there.files["/a.dat"] = Kept(b"small", SETTLED)
+    assert brought(mover, target) == 5
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "tag", "goes_on"),
+    [
+        (SETTLED, "", True),
+        (SETTLED - 1_000_000_000, "", False),  # may be written to again within its second
+        (SETTLED - 1_999_999_999, "", True),  # a time of less than a second
+        (SETTLED - 1_000_000_000, '"tag"', True),
+        (None, "", False),
+        (None, '"tag"', True),
+    ],
+)
+def test_only_a_version_that_no_other_can_be_taken_for_is_gone_on_with(
+    mtime_ns: int | None, tag: str, *, goes_on: bool, there: Host, target: Path, tmp_path: Path
+) -> None:
+    class Telling(MemoryMover):
+        def stat(self, name: str) -> Facts | None:
+            facts = super().stat(name)
+            return facts and replace(facts, mtime_ns=mtime_ns, tag=tag)
+
+    def now() -> float:
+        return (SETTLED if mtime_ns == SETTLED else SETTLED - 1_000_000_000) / 1e9 + 2 * (mtime_ns == SETTLED)
+
+    mover = Telling(Place.parse(f"memory://{tmp_path.name}/"))
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target, now=now)
+    assert len(os.listdir(target.parent)) == (2 if goes_on else 0)
+    assert (brought(mover, target, now=now) < SIZE) == goes_on
+
+
+def test_with_an_announced_checksum_every_version_is_gone_on_with(
+    mover: MemoryMover, there: Host, target: Path, write: Write
+) -> None:
+    content = os.urandom(SIZE)
+    expected = Expected(checksum=checksum(write("copy", content), "xxh128"))
+    there.files["/a.dat"] = Kept(content, SETTLED)
+    for now in (lambda: 0.0, time.time):
+        cut(there, mover, target, expected=expected, now=now)
+    assert brought(mover, target, expected=expected) < SIZE
+
+
+def test_a_checksum_that_comes_out_wrong_has_it_begin_anew_once(
+    mover: MemoryMover, there: Host, target: Path
+) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target)
+    part = next(path for path in target.parent.iterdir() if path.stat().st_size > 1000)
+    part.write_bytes(b"x" * part.stat().st_size)
+    assert SIZE < brought(mover, target) < 2 * SIZE
+    cut(there, mover, target)
+    there.calls.clear()
+    with pytest.raises(SourceChanged):
+        download(mover, "/a.dat", target, token=BUSINESS, expected=Expected(checksum="md5:00"))
+    assert there.calls.count("get /a.dat") == 2
+    assert os.listdir(target.parent) == ["a.dat"]
+
+
+def test_a_version_that_comes_in_the_meantime_is_not_asked_for_twice(
+    mover: MemoryMover, there: Host, target: Path
+) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target)
+    there.calls.clear()
+
+    def change(_: int) -> None:
+        there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED + 1)
+
+    with pytest.raises(SourceChanged):
+        download(mover, "/a.dat", target, token=BUSINESS, progress=change)
+    assert there.calls.count("get /a.dat") == 1
+    assert os.listdir(target.parent) == []
+
+
+def test_after_a_reboot_nothing_of_it_counts(mover: MemoryMover, there: Host, target: Path) -> None:
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target, options=UNCOMPARED)
+    note = next(path for path in target.parent.iterdir() if path.stat().st_size < 1000)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert boot in note.read_text()
+    note.write_text(note.read_text().replace(boot, "another"))
+    assert brought(mover, target, options=UNCOMPARED) == SIZE
+
+
+def test_bytes_that_may_have_been_written_out_of_order_are_asked_for_again(
+    there: Host, target: Path, tmp_path: Path
+) -> None:
+    class Jumping(MemoryMover):
+        powers = replace(MemoryMover.powers, resumes=RESUMED_FROM)
+
+    mover = Jumping(Place.parse(f"memory://{tmp_path.name}/"))
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target, options=UNCOMPARED)
+    part = next(path for path in target.parent.iterdir() if path.stat().st_size > 1000)
+    with part.open("r+b") as file:
+        file.seek(-RESUMED_FROM, os.SEEK_END)
+        file.write(bytes(RESUMED_FROM))
+    assert SIZE > brought(mover, target, options=UNCOMPARED) > SIZE // 3 + RESUMED_FROM // 2
+
+
+def test_what_cannot_go_on_leaves_nothing_and_notes_nothing(
+    there: Host, target: Path, tmp_path: Path
+) -> None:
+    class Plain(MemoryMover):
+        powers = replace(MemoryMover.powers, resumes=None)
+
+    mover = Plain(Place.parse(f"memory://{tmp_path.name}/"))
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    cut(there, mover, target)
+    assert os.listdir(target.parent) == []
+    assert brought(mover, target) == SIZE
 
 
 @pytest.mark.parametrize("algorithm", ["xxh128", "sha256", "md5"])

@@ -53,7 +53,9 @@ def wrapped_ground(tmp_path: Path, place: Place) -> Ground:
     )
 
 
-TestWrappedPromises = suite("wrapped_ground", must=("resume", "mtime", "checksums"))
+TestWrappedPromises = suite(
+    "wrapped_ground", must=("resume", "get-on", "download-resumed", "download-mixed", "mtime", "checksums")
+)
 
 
 @pytest.mark.parametrize(

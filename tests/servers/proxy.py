@@ -60,6 +60,8 @@ class Proxy:
         self.fault = fault or Fault()
         self.accepted = 0
         """How many connections have come so far."""
+        self.came_down = 0
+        """Bytes that have gone from servers to clients so far."""
         self._routes = routes
         self._ports: list[int] = []
         self._open: set[asyncio.StreamWriter] = set()
@@ -113,6 +115,9 @@ class Proxy:
         for flow in tuple(self._flows):
             flow.silent = True
 
+    def _count(self, size: int) -> None:
+        self.came_down += size
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -153,7 +158,7 @@ class Proxy:
                 ends.add(far_writer)
                 self._open.add(far_writer)
                 up, down = (fault if fault.direction == way else Fault() for way in ("up", "down"))
-                flows = {_Flow(reader, far_writer, up), _Flow(far_reader, writer, down)}
+                flows = {_Flow(reader, far_writer, up), _Flow(far_reader, writer, down, self._count)}
                 self._flows |= flows
                 await asyncio.gather(*(flow.run(ends) for flow in flows))
             except OSError:
@@ -178,6 +183,7 @@ class _Flow:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     fault: Fault
+    count: Callable[[int], None] = lambda _: None
     silent: bool = False
 
     async def run(self, ends: set[asyncio.StreamWriter]) -> None:
@@ -237,6 +243,7 @@ class _Flow:
     async def _write(self, data: bytes) -> None:
         if self.silent:
             await self._swallow()
+        self.count(len(data))
         self.writer.write(data)
         await self.writer.drain()
 

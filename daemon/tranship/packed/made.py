@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from tranship.packed.plan import Broken, Hostile, Plan
-from tranship_movers.transfer import is_part
+from tranship_movers.temporary import is_part
 
 _FREELY = 64 << 20
 _BLOCK = 1 << 20

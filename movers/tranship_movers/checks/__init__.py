@@ -9,7 +9,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from tranship_movers.checks import contents, names, powers, safety
+from tranship_movers.checks import contents, names, powers, resuming, safety
 from tranship_movers.checks.contents import ODD_NAMES
 from tranship_movers.checks.ground import Broken, Check, Ground, Outcome
 from tranship_movers.errors import MoverError
@@ -28,5 +28,11 @@ def run(ground: Ground, checks: Iterable[Check] | None = None) -> Iterator[Outco
             yield Outcome(check.title, "broken", f"raised {type(error).__name__}: {error}")
 
 
-CHECKS: tuple[Check, ...] = (*contents.CHECKS, *names.CHECKS, *safety.CHECKS, *powers.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *contents.CHECKS,
+    *names.CHECKS,
+    *safety.CHECKS,
+    *resuming.CHECKS,
+    *powers.CHECKS,
+)
 """Every promise, in the order in which they are best tried."""

@@ -133,6 +133,18 @@ def expect(holds: bool, otherwise: str) -> None:
         raise Broken(otherwise)
 
 
+def raising_after(size: int, error: Exception) -> Callable[[int], None]:
+    """Progress that raises error once size bytes have gone over."""
+    went = [0]
+
+    def progress(more: int) -> None:
+        went[0] += more
+        if went[0] >= size:
+            raise error
+
+    return progress
+
+
 def read(ground: Ground, mover: Mover, name: str) -> bytes:
     """What is at name."""
     target = ground.local / f"{ground.word}-read"

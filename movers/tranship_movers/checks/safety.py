@@ -14,6 +14,7 @@ from tranship_movers.checks.ground import (
     expect,
     names_in,
     promise,
+    raising_after,
     read,
     refusal,
     size_of,
@@ -24,13 +25,10 @@ from tranship_movers.errors import (
     MoverError,
     SourceGone,
     Temporary,
-    Unreachable,
 )
+from tranship_movers.temporary import sweep
 from tranship_movers.transfer import (
-    RESUMED_FROM,
     download,
-    new_token,
-    sweep,
     upload,
 )
 
@@ -120,31 +118,6 @@ def _broken_off(ground: Ground) -> None:
         expect(size_of(mover, name) == 1 << 20, "the next attempt did not arrive")
 
 
-@promise("putting goes on where it stopped", lambda powers: powers.append)
-def _append(ground: Ground) -> None:
-    content, name = random.randbytes(300_000), f"{ground.folder}/appended.dat"
-    with ground.line() as mover:
-        mover.put(ground.file("begun", content[:123_457]), name)
-        told: list[int] = []
-        mover.put(ground.file("whole", content), name, offset=123_457, progress=told.append)
-        expect(read(ground, mover, name) == content, "other bytes are there")
-        expect(sum(told) == 300_000 - 123_457, f"{sum(told)} bytes went over")
-
-
-@promise("an upload after a cut line goes on where it stopped", lambda powers: powers.append)
-def _resume(ground: Ground) -> None:
-    size, token = RESUMED_FROM * 3, new_token()
-    source, name = ground.file("resumed", random.randbytes(size)), f"{ground.folder}/resumed.dat"
-    with ground.line() as mover, refusal(Unreachable, "an upload over a cut line"):
-        upload(mover, source, name, token=token, progress=_cut_after(size // 2))
-    with ground.line() as mover:
-        told: list[int] = []
-        upload(mover, source, name, token=token, progress=told.append)
-        expect(sum(told) < size, "everything was sent again")
-        expect(read(ground, mover, name) == source.read_bytes(), "other bytes arrived")
-        expect(names_in(mover, ground.folder) == {"resumed.dat"}, "a temporary is left")
-
-
 class _Enough(Exception):
     """Raised by progress to break a transfer off."""
 
@@ -193,22 +166,7 @@ def _break_off(ground: Ground, source: Path, name: str) -> None:
 
 
 def _enough_after(size: int) -> Callable[[int], None]:
-    return _raising_after(size, _Enough("broken off on purpose"))
-
-
-def _cut_after(size: int) -> Callable[[int], None]:
-    return _raising_after(size, Unreachable("cut on purpose"))
-
-
-def _raising_after(size: int, error: Exception) -> Callable[[int], None]:
-    went = [0]
-
-    def progress(more: int) -> None:
-        went[0] += more
-        if went[0] >= size:
-            raise error
-
-    return progress
+    return raising_after(size, _Enough("broken off on purpose"))
 
 
 CHECKS = collected(globals())

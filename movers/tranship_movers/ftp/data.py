@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from tranship_movers.contract import Progress
-from tranship_movers.errors import MoverError, Permanent, SourceGone, of_system
+from tranship_movers.errors import Mangled, MoverError, Permanent, SourceGone, of_system
 from tranship_movers.ftp.meanings import BrokenOff
 
 BLOCK = 512 * 1024
@@ -45,11 +45,14 @@ class Data:
             self._tell(progress, sent)
         return position - offset
 
-    def bring(self, file: BinaryIO, progress: Progress) -> int:
-        """Write what comes into file; give the number of bytes."""
+    def bring(self, file: BinaryIO, progress: Progress, begins: bytes = b"") -> int:
+        """Write what comes into file; give the number of bytes. Raises Mangled unless it begins like that."""
         block = memoryview(bytearray(BLOCK))
         came = 0
         while count := self.conn.recv_into(block):
+            known = begins[came : came + count]
+            if block[: len(known)] != known:
+                raise Mangled("another part of the file came than was asked for")
             with on_our_side(Path(file.name)):
                 file.write(block[:count])
             came += count
@@ -117,7 +120,7 @@ class Data:
 
 
 @contextmanager
-def opened(path: Path, mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
+def opened(path: Path, mode: Literal["rb", "wb", "r+b"]) -> Iterator[BinaryIO]:
     """The local file at path, for the block."""
     with on_our_side(path, SourceGone if mode == "rb" else Permanent):
         file = open(path, mode)  # noqa: SIM115 - only its opening is our side's

@@ -18,6 +18,7 @@ from tranship_movers.errors import (
     NameRefused,
     NoSpace,
     Permanent,
+    SourceChanged,
     SourceGone,
     TimedOut,
     Unreachable,
@@ -29,7 +30,10 @@ from tranship_movers.ftp.meanings import BrokenOff, InTheWay, Refused, meaning_o
 from tranship_movers.ftp.options import FtpOptions, login_for, tls_for, tls_kind
 from tranship_movers.ftp.server import Server
 from tranship_movers.place import Place
-from tranship_movers.transfer import new_token, part_name
+from tranship_movers.temporary import new_token, part_name
+
+OVERLAP = 64 * 1024
+"""Bytes that are asked for again where a download goes on."""
 
 
 class FtpMover:
@@ -59,16 +63,21 @@ class FtpMover:
                 end = self._store(path, file, progress)
             self._seal(path, os.fstat(file.fileno()), end)
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
-        """As `Mover.get`. Raises Mangled if more or fewer bytes come than the server said."""
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
+        """As `Mover.get`. Raises Mangled if more or fewer bytes come than the server said.
+
+        A server that refuses to go on at offset is asked for all of it.
+        """
         path = self._path(name)
         facts = self.stat(path)
         if facts is None:
             raise SourceGone("there is no such name", where=self._where(path))
         if facts.is_folder:
             raise Permanent("is a folder", where=self._where(path))
-        with opened(target, "wb") as file:
-            came = self._retrieve(path, file, facts.size, progress)
+        if facts.size < offset:
+            raise SourceChanged("is shorter than what came of it", where=self._where(path))
+        with opened(target, "r+b" if offset else "wb") as file:
+            came = self._bring(path, file, offset, facts.size, progress)
         if came != facts.size:
             raise Mangled(f"{came} bytes came of {facts.size}", where=self._where(path))
         if facts.mtime_ns is not None:
@@ -241,16 +250,40 @@ class FtpMover:
             raise
         return end
 
-    def _retrieve(self, path: str, file: BinaryIO, size: int, progress: Progress) -> int:
-        """Bring the bytes at path into file, give their number; if the last reply is lost, size decides."""
-        came = -1
+    def _bring(self, path: str, file: BinaryIO, offset: int, size: int, progress: Progress) -> int:
+        """Bring what is at path, size bytes, into file, of which offset bytes are there; how many there are then."""
+        if 0 < offset == size:  # not every server sends nothing
+            with on_our_side(Path(file.name)):
+                return file.truncate(offset)
         try:
-            with self._talking(path) as server, server.line.data(f"RETR {path}") as data:
-                came = data.bring(file, progress)
-        except (Unreachable, TimedOut, Busy):
-            if came != size or not self._lost_reply_to("RETR"):
+            return self._retrieve(path, file, offset, size, progress)
+        except (Permanent, Mangled):
+            if not offset:
                 raise
-        return came
+            self.powers = replace(self.powers, resumes=None)
+        return self._retrieve(path, file, 0, size, progress)
+
+    def _retrieve(self, path: str, file: BinaryIO, offset: int, size: int, progress: Progress) -> int:
+        """Bring the bytes at path from offset on into file; its end then. If the last reply is lost, size decides.
+
+        Raises Mangled if what comes does not overlap with what is there: some servers take REST, and send everything.
+        """
+        start = max(0, offset - OVERLAP)
+        begins = b""
+        with on_our_side(Path(file.name)):
+            if os.fstat(file.fileno()).st_size:
+                file.seek(start)
+                begins = file.read(offset - start)
+                file.seek(start)
+                file.truncate()
+        end = -1
+        try:
+            with self._talking(path) as server, server.line.data(f"RETR {path}", start or None) as data:
+                end = start + data.bring(file, progress, begins)
+        except (Unreachable, TimedOut, Busy):
+            if end != size or not self._lost_reply_to("RETR"):
+                raise
+        return end
 
     def _seal(self, path: str, seen: os.stat_result, end: int) -> None:
         """Give path time and mode of the source; raise Mangled if the server has other than end bytes of it.

@@ -35,7 +35,8 @@ class Server:
             # rclone's readers miss the name for a moment.
             replace="Rclone" not in (self.line.welcome or ""),
             verified=self._knows_size and not self._digests(),
-            append=self._features.get("REST", "").upper() == "STREAM",
+            append=self._goes_on,
+            resumes=0 if self._goes_on else None,
             mtime=self._mtime_command() != "",
             mode="CHMOD" in self._site,
             checksums=self._digests(),
@@ -187,6 +188,10 @@ class Server:
             return Facts(name, 0, is_folder=True) if self.is_folder(path) else None
         modified = None if isinstance(date, Refused) else time_of(date[4:])
         return Facts(name, int(told_in(r"\d+", size[4:])), modified)
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._features.get("REST", "").upper() == "STREAM"
 
     @property
     def _knows_size(self) -> bool:

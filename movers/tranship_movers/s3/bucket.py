@@ -4,6 +4,10 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -124,3 +128,28 @@ class Bucket:
 
 
 _MD5 = re.compile(r"[0-9a-f]{32}(-\d+)?")
+
+
+def seconds(ns: int) -> str:
+    """A time as rclone and others write it into x-amz-meta-mtime: seconds since the epoch, with a fraction."""
+    return format(Decimal(ns).scaleb(-9).normalize(), "f")
+
+
+def tag_of(reply: Reply) -> str:
+    """The ETag of an object, "" if it is a weak one."""
+    told = str(reply.get("ETag", ""))
+    return "" if told.startswith("W/") else told
+
+
+def mtime_of(reply: Reply) -> int:
+    """The modification time of an object in ns: that of its source if it was told, else when it was put."""
+    told = {key.lower(): value for key, value in reply.get("Metadata", {}).items()}
+    with suppress(InvalidOperation, KeyError, OverflowError, ValueError):
+        return int(Decimal(told["mtime"]).scaleb(9))
+    return int(reply["LastModified"].timestamp() * 1_000_000_000)
+
+
+def date_of(reply: Reply) -> datetime:
+    """What the place's clock says."""
+    text = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(text) if text else datetime.now(UTC)

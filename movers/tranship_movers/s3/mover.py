@@ -3,9 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -29,14 +27,15 @@ from tranship_movers.errors import (
 )
 from tranship_movers.place import Place
 from tranship_movers.s3.bodies import Body
-from tranship_movers.s3.bucket import bucket
+from tranship_movers.s3.bucket import bucket, date_of, mtime_of, seconds, tag_of
 from tranship_movers.s3.client import hush
 from tranship_movers.s3.meanings import Reply, ours
 from tranship_movers.s3.options import MIB, S3Options
 from tranship_movers.s3.parts import (
     PIECE,
+    SPARE,
     Heard,
-    Md5,
+    Md5s,
     Source,
     Span,
     Sum,
@@ -61,12 +60,13 @@ MOST_PARTS = 10_000
 OTHER_MD5 = "arrived with another MD5 (or the place's ETag is none; then `etag: opaque` helps)"
 
 
+POWERS = Powers(whole_put=True, verified=True, folders=False, mtime=True, checksums=frozenset({"md5"}))
+
+
 class S3Mover:
     """The objects of one bucket."""
 
     options = S3Options
-    powers = Powers(whole_put=True, verified=True, folders=False, mtime=True, checksums=frozenset({"md5"}))
-
     copy_at_most: ClassVar[int] = 5 << 30
     """Bytes that a place copies in one request; Amazon's limit."""
 
@@ -81,6 +81,7 @@ class S3Mover:
             )
         self._options = options
         self._closed = False
+        self.powers = replace(POWERS, resumes=(options.max_concurrency + SPARE) * options.part_size)
         hush()
         with translated(str(place), ours):
             self._bucket, credentials = bucket(place, options, self.pauses)
@@ -101,19 +102,17 @@ class S3Mover:
                 body = Body(file.read(0, file.size), heard.part())
                 self._confirm(key, self._send_whole(body, heard, described), body.md5, file.size)
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Write the bytes at name into target: by one request up to `part_size`, else in parts."""
         key = self._bucket.key(name)
-        with made(target) as file, listening(progress) as heard:
-            reply, digest = self._bucket.patiently(
-                partial(self._get_at_once, key, file, heard.part()), key, heard
-            )
+        with made(target, offset) as file, listening(progress) as heard:
+            reply, digest = self._begun(key, file, offset, heard)
             if digest is None:
-                digest = self._get_in_parts(key, reply, file, heard)
+                digest = self._get_in_parts(key, reply, file, offset, heard)
             differs = digest and self._proof(reply) not in (None, digest)
             if differs and not ("-" in str(digest) and self._same_again(key, reply, file)):
                 raise Mangled(OTHER_MD5, where=self._bucket.where(key))
-        os.utime(target, ns=(_mtime(reply),) * 2)
+        os.utime(target, ns=(mtime_of(reply),) * 2)
 
     def stat(self, name: str) -> Facts | None:
         """What the place says of name; what other names begin with is a folder.
@@ -123,7 +122,7 @@ class S3Mover:
         key = self._bucket.folder(name)
         reply = self._bucket.head(key) if key else None
         if reply is not None:
-            return Facts(name, reply["ContentLength"], _mtime(reply))
+            return Facts(name, reply["ContentLength"], mtime_of(reply), tag=tag_of(reply))
         below = self._bucket.ask("list_objects_v2", Prefix=f"{key}/" if key else "", MaxKeys=1)
         return Facts(name, 0, is_folder=True) if below.get("Contents") or not key else None
 
@@ -263,7 +262,7 @@ class S3Mover:
             raise
         except MoverError:
             return  # who may not ask that, or can't be asked, can still put
-        latest = _date(found) - self._options.abandoned_after
+        latest = date_of(found) - self._options.abandoned_after
         for upload in found.get("Uploads", ()):
             if upload["Initiated"] < latest:
                 self._abort(upload["Key"], upload["UploadId"])
@@ -281,9 +280,20 @@ class S3Mover:
             raise Mangled(f"{arrived} bytes arrived of {size}", where=self._bucket.where(key))
 
     def _metadata(self, mtime_ns: int) -> dict[str, str]:
-        return {**self._bucket.extras["put_object"].get("Metadata", {}), "mtime": _seconds(mtime_ns)}
+        return {**self._bucket.extras["put_object"].get("Metadata", {}), "mtime": seconds(mtime_ns)}
 
     # How bytes come from there, or stay there.
+
+    def _begun(self, key: str, file: int, offset: int, heard: Heard) -> tuple[Reply, str | None]:
+        """What the place says of the object, and as `_get_at_once`: None if all, or the rest, is still to come."""
+        if not offset:
+            return self._bucket.patiently(partial(self._get_at_once, key, file, heard.part()), key, heard)
+        reply = self._bucket.head(key)
+        if reply is None:
+            raise SourceGone("there is no such name", where=self._bucket.where(key))
+        if reply["ContentLength"] < offset:
+            raise SourceChanged("is shorter than what came of it", where=self._bucket.where(key))
+        return reply, None
 
     def _get_at_once(self, key: str, file: int, tell: Tell) -> tuple[Reply, str | None]:
         """The place's reply, and the MD5 of the bytes in file ("" if none is compared).
@@ -297,18 +307,25 @@ class S3Mover:
                 return reply, None
             return reply, pour(body, file, 0, tell, "md5" if theirs else "none")
 
-    def _get_in_parts(self, key: str, reply: Reply, file: int, heard: Heard) -> str | None:
-        """Get the object of reply; give what its ETag should be, None if that can't be known."""
-        size, theirs, step = reply["ContentLength"], self._proof(reply), self._options.part_size
+    def _get_in_parts(self, key: str, reply: Reply, file: int, offset: int, heard: Heard) -> str | None:
+        """Get the object of reply from offset on; give what its ETag should be, None if that can't be known."""
+        size, theirs, threads = reply["ContentLength"], self._proof(reply), self._options.max_concurrency
         get = partial(self._get_part, key, reply["ETag"], file, heard)
-        if theirs and "-" in theirs:
-            spans = spans_of(size, self._step(key, reply))
-            digests = at_once(partial(get, "md5"), spans, heard, self._options.max_concurrency)
-            return digest_of_parts(digests) if theirs.endswith(f"-{len(digests)}") else None
-        md5 = Md5(file)
-        done = md5.take if theirs else unheeded
-        at_once(partial(get, "none"), spans_of(size, step), heard, self._options.max_concurrency, done)
-        return md5.hex if theirs else None
+        is_of_parts = bool(theirs and "-" in theirs)
+        step = self._step(key, reply) if is_of_parts else max(1, size)
+        if is_of_parts and not offset and step <= self._options.part_size:
+            digests = at_once(partial(get, "md5"), spans_of(size, step), heard, threads)
+        else:
+            md5s = Md5s(file, step)
+            done = md5s.take if theirs else unheeded
+            done(Span(0, 0, offset))
+            at_once(
+                partial(get, "none"), spans_of(size, self._options.part_size, offset), heard, threads, done
+            )
+            digests = md5s.hexes
+        if is_of_parts:
+            return digest_of_parts(digests) if theirs and theirs.endswith(f"-{len(digests)}") else None
+        return digests[0] if theirs else None
 
     def _proof(self, reply: Reply) -> str | None:
         """What is compared after a download: the MD5 that the ETag of reply is, None if nothing is."""
@@ -317,7 +334,7 @@ class S3Mover:
     def _same_again(self, key: str, reply: Reply, file: int) -> bool:
         """Whether another reading gives the same bytes. SeaweedFS tells a strange ETag of what it copied."""
         before = md5_of_file(file)
-        self._get_in_parts(key, reply, file, Heard(unheard))
+        self._get_in_parts(key, reply, file, 0, Heard(unheard))
         return md5_of_file(file) == before
 
     def _get_part(self, key: str, etag: str, file: int, heard: Heard, kind: Sum, span: Span) -> str:
@@ -362,22 +379,3 @@ class S3Mover:
 
 
 _KEPT = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType")
-
-
-def _seconds(ns: int) -> str:
-    """A time as rclone and others write it into x-amz-meta-mtime: seconds since the epoch, with a fraction."""
-    return format(Decimal(ns).scaleb(-9).normalize(), "f")
-
-
-def _mtime(reply: Reply) -> int:
-    """The modification time of an object in ns: that of its source if it was told, else when it was put."""
-    told = {key.lower(): value for key, value in reply.get("Metadata", {}).items()}
-    with suppress(InvalidOperation, KeyError, OverflowError, ValueError):
-        return int(Decimal(told["mtime"]).scaleb(9))
-    return int(reply["LastModified"].timestamp() * 1_000_000_000)
-
-
-def _date(reply: Reply) -> datetime:
-    """What the place's clock says."""
-    text = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(text) if text else datetime.now(UTC)

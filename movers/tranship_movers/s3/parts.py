@@ -4,10 +4,12 @@ import hashlib
 import os
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
@@ -18,6 +20,9 @@ T = TypeVar("T")
 
 PIECE = 256 * 1024
 """Bytes that go over between two words of progress."""
+
+SPARE = 1
+"""Parts that are begun beside those that are under way, so that nobody waits for their order."""
 
 Tell = Callable[[int], None]
 
@@ -90,9 +95,9 @@ class Span:
     size: int
 
 
-def spans_of(size: int, step: int) -> list[Span]:
-    """The spans of step bytes that make up size bytes; the last may be shorter."""
-    starts = range(0, size, step)
+def spans_of(size: int, step: int, offset: int = 0) -> list[Span]:
+    """The spans of step bytes that make up size bytes from offset on; the last may be shorter."""
+    starts = range(offset, size, step)
     return [Span(number, start, min(step, size - start)) for number, start in enumerate(starts, 1)]
 
 
@@ -105,6 +110,7 @@ def at_once(
 ) -> list[T]:
     """What act gives for each of spans, so many at once. The first failure ends them all.
 
+    At most threads + SPARE of them, one after the other in their order, are begun and not there.
     done is called here with each of spans, in their order, as soon as it and all before it are there.
     """
 
@@ -113,13 +119,17 @@ def at_once(
         with heard.breaking():
             return act(span)
 
+    given: list[T] = []
     workers = max(1, min(threads, len(spans)))
     with ThreadPoolExecutor(workers, thread_name_prefix="s3") as pool, heard.breaking():
-        given = []
-        for span, job in [(span, pool.submit(run, span)) for span in spans]:
+        left = iter(spans)
+        begun = deque((span, pool.submit(run, span)) for span in islice(left, workers + SPARE))
+        while begun:
+            first, job = begun.popleft()
             given.append(job.result())
-            done(span)
-        return given
+            begun.extend((span, pool.submit(run, span)) for span in islice(left, 1))
+            done(first)
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +170,15 @@ def opened(path: Path) -> Iterator[Source]:
 
 
 @contextmanager
-def made(path: Path) -> Iterator[int]:
-    """A descriptor of the local file path, made or emptied, for writing and reading."""
+def made(path: Path, keep: int = 0) -> Iterator[int]:
+    """A descriptor of the local file path, made or cut to its first keep bytes, for writing and reading."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o666)
     except OSError as error:
         raise of_system(error, where=str(path), absent=Permanent) from error
     try:
+        if keep:
+            os.ftruncate(descriptor, keep)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -205,34 +217,47 @@ def _write(file: int, piece: bytes, start: int) -> None:
         raise of_system(error, where="the local file", absent=Permanent) from error
 
 
-class Md5:
-    """The MD5 of what is in an open file, taken span by span, in their order."""
+class Md5s:
+    """The MD5s of the parts of step bytes of what is in an open file, taken from its start, span by span."""
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: int, step: int) -> None:
         self._file = file
+        self._step = step
+        self._position = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
+        self._done: list[str] = []
         self._room = memoryview(bytearray(PIECE))
 
     def take(self, span: Span) -> None:
         """Go on with the bytes of span, which are in the file."""
-        position, end = span.start, span.start + span.size
-        while position < end and (
-            count := os.preadv(self._file, [self._room[: min(PIECE, end - position)]], position)
-        ):
+        while more := min(PIECE, span.start + span.size - self._position, self._left):
+            count = os.preadv(self._file, [self._room[:more]], self._position)
+            if not count:
+                break
             self._md5.update(self._room[:count])
-            position += count
+            self._position += count
+            if not self._left % self._step:
+                self._done.append(self._md5.hexdigest())
+                self._md5 = hashlib.md5(usedforsecurity=False)
 
     @property
-    def hex(self) -> str:
-        """The MD5 of what was taken."""
-        return self._md5.hexdigest()
+    def _left(self) -> int:
+        """Bytes to the end of this part."""
+        return self._step - self._position % self._step
+
+    @property
+    def hexes(self) -> list[str]:
+        """The MD5s of what was taken; the last part may be shorter. One at least."""
+        is_over = self._done and not self._position % self._step
+        return self._done if is_over else [*self._done, self._md5.hexdigest()]
 
 
 def md5_of_file(file: int) -> str:
     """The MD5 of what is in the open file."""
-    md5 = Md5(file)
-    md5.take(Span(1, 0, os.fstat(file).st_size))
-    return md5.hex
+    size = os.fstat(file).st_size
+    md5s = Md5s(file, max(1, size))
+    md5s.take(Span(1, 0, size))
+    return md5s.hexes[0]
 
 
 def digest_of_parts(digests: Sequence[str]) -> str:

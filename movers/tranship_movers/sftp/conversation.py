@@ -54,6 +54,7 @@ from tranship_movers.sftp.packets import (
     text,
 )
 from tranship_movers.ssh import Bytes, Line, SshOptions, Stream, here
+from tranship_movers.target import opened_at
 
 SAFE_REQUEST = 32 * 1024 - 256
 """Bytes that every server takes in one request; with its head it fills one packet of SSH."""
@@ -108,15 +109,22 @@ class Sftp:
             except Unexplained as error:
                 raise self._explained(error, name, size - offset) from None
 
-    def read(self, name: str, target: Path, progress: Progress) -> None:
-        """Read name into the local file target; set its modification time."""
+    @property
+    def out_of_order(self) -> int:
+        """Bytes at the end of what a broken reading left that may hold gaps: replies may come in any order."""
+        return self._window + self._read_size
+
+    def read(self, name: str, target: Path, offset: int, progress: Progress) -> None:
+        """Read name into the local file target, from offset on; set its modification time."""
         handle = self._opened(name, TO_READ, None, absent=SourceGone)
         try:
             facts = self._ask(FSTAT, text(handle)).facts(name, self._at(name))
             if facts.is_folder:
                 raise Permanent("it is a folder", where=self._at(name))
+            if facts.size < offset:
+                raise SourceChanged("it is shorter than what came of it", where=self._at(name))
             with here(target, absent=Permanent):
-                file = open(target, "wb", buffering=0)  # noqa: SIM115
+                file = opened_at(target, offset)
             with file:
                 self._pull(handle, name, facts.size, file, progress)
                 if facts.mtime_ns is not None:
@@ -246,29 +254,32 @@ class Sftp:
         return self._say(FSETSTAT, text(handle) + attributes(mode=mode, mtime=mtime))
 
     def _pull(self, handle: bytes, name: str, size: int, file: FileIO, progress: Progress) -> None:
-        """Receive the size bytes of the open file handle; never more than the window is under way."""
+        """Receive the bytes of the open file handle from where file stands up to size.
+
+        Nothing is asked for that lies more than the window behind the first byte that is missing (`out_of_order`).
+        """
         head = text(handle)
         asked: dict[int, tuple[int, int]] = {}
-        position = under_way = 0
+        position = missing = file.tell()
         target = Path(str(file.name))
 
         def ask(start: int, length: int) -> None:
             asked[self._say(READ, head + struct.pack(">QI", start, length))] = start, length
 
         while position < size or asked:
-            while position < size and under_way < self._window:
+            while position < size and position - missing < self._window:
                 length = min(self._read_size, size - position)
                 ask(position, length)
                 position += length
-                under_way += length
             reply = self._reply(asked)
             start, length = asked.pop(reply.number)
             data = self._data(reply, name)
             with here(target, absent=Permanent):
                 _write_at(file, data, start)
-            under_way -= len(data)
             if len(data) < length:
                 ask(start + len(data), length - len(data))
+            if start == missing:
+                missing = min((first for first, _ in asked.values()), default=position)
             progress(len(data))
 
     def _data(self, reply: "Reply", name: str) -> memoryview:

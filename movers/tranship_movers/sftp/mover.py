@@ -45,9 +45,9 @@ class SftpMover:
         self._sftp.write(source, name, offset, progress)
         self.powers = self._powers()
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """As `Mover.get`."""
-        self._sftp.read(name, target, progress)
+        self._sftp.read(name, target, offset, progress)
 
     def stat(self, name: str) -> Facts | None:
         """As `Mover.stat`; a symbolic link is followed."""
@@ -87,4 +87,11 @@ class SftpMover:
             self._sftp.replaces,
             CLONE not in self._line.software,
         )
-        return Powers(replace=replaces, append=able, mtime=kept, mode=kept and able, checksums=self._sums)
+        return Powers(
+            replace=replaces,
+            append=able,
+            resumes=self._sftp.out_of_order,
+            mtime=kept,
+            mode=kept and able,
+            checksums=self._sums,
+        )

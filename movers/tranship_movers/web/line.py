@@ -13,11 +13,8 @@ from typing import BinaryIO, Self, cast
 
 import h11
 
-from tranship_movers.contract import Progress, unheard
-from tranship_movers.errors import (
-    MoverError,
-    SourceChanged,
-)
+from tranship_movers.contract import FRESH_NS, Progress, unheard
+from tranship_movers.errors import MoverError, SourceChanged
 from tranship_movers.web.meanings import refusal, tell
 
 CHUNK = 256 * 1024
@@ -245,6 +242,22 @@ class Reply:
         return self.length is None and "transfer-encoding" not in self.headers
 
     @property
+    def etag(self) -> str:
+        """The entity tag, in its quotes; "" if there is none, or a weak one, which other bytes may have, too."""
+        told = self.headers.get("etag", "")
+        return told if told.startswith('"') else ""
+
+    @property
+    def tag(self) -> str:
+        """The entity tag as `Facts` has it."""
+        return tag_of(self.etag, self.modified_ns, self.date_ns)
+
+    @property
+    def date_ns(self) -> int | None:
+        """What the server's clock says, in ns since the epoch (whole seconds), if it tells."""
+        return seconds_of(self.headers.get("date", ""))
+
+    @property
     def modified_ns(self) -> int | None:
         """When it was last modified, in ns since the epoch (whole seconds), if the server tells."""
         return seconds_of(self.headers.get("last-modified", ""))
@@ -285,6 +298,15 @@ class Reply:
         """Leave the body by ending the line."""
         self._is_over = True
         self._line.close()
+
+
+def tag_of(etag: str, modified_ns: int | None, date_ns: int | None) -> str:
+    """An entity tag if no other version can have it, else "".
+
+    Many servers (nginx) make it of size and whole seconds: then it is the next version's, too, if that follows at once.
+    """
+    is_fresh = modified_ns is not None and date_ns is not None and date_ns - modified_ns < FRESH_NS
+    return "" if is_fresh or not etag.startswith('"') else etag
 
 
 def seconds_of(date: str) -> int | None:

@@ -31,7 +31,7 @@ CUTTING = frozenset("?;")
 XML: Headers = (("Content-Type", "application/xml; charset=utf-8"),)
 WANTED = (
     '<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:">'
-    "<prop><resourcetype/><getcontentlength/><getlastmodified/></prop></propfind>"
+    "<prop><resourcetype/><getcontentlength/><getlastmodified/><getetag/></prop></propfind>"
 )
 MODIFIED = (
     '<?xml version="1.0" encoding="utf-8"?><propertyupdate xmlns="DAV:">'
@@ -40,9 +40,9 @@ MODIFIED = (
 MtimeBy = Literal["unknown", "header", "property", "nobody"]
 
 POWERS = {
-    "any": Powers(replace=False),
-    "apache": Powers(whole_put=True, replace=False),
-    "nginx": Powers(whole_put=True, replace=True),
+    "any": Powers(replace=False, resumes=0),
+    "apache": Powers(whole_put=True, replace=False, resumes=0),
+    "nginx": Powers(whole_put=True, replace=True, resumes=0),
 }
 """What a server is known to do. Nobody else's PUT is whole, and nobody else's MOVE replaces without a gap."""
 
@@ -94,17 +94,17 @@ class WebdavMover:
                 self._put(file, name, progress)
         return None
 
-    def get(self, name: str, target: Path, *, progress: Progress = unheard) -> None:
+    def get(self, name: str, target: Path, *, offset: int = 0, progress: Progress = unheard) -> None:
         """Write the bytes at name into target; after a cut, go on where it was. Keeps mtime."""
         with self._web.translated():
             manner = Manner(progress, confirm="nothing" if self._options.server == "nginx" else "version")
             try:
-                download(self._web, name, target, manner)
+                download(self._web, name, target, manner, offset)
             except Permanent as refused:
                 # apache forbids a file that is just being replaced.
                 if isinstance(refused, SourceGone) or self._stat(name) is None:
                     raise SourceGone(f"get: there is no {name!r}") from refused
-                download(self._web, name, target, manner)
+                download(self._web, name, target, manner, offset)
 
     def stat(self, name: str) -> Facts | None:
         """What the server says of name now."""
@@ -273,7 +273,7 @@ class WebdavMover:
             if reply.status in (404, 410) or below_file:
                 return None
         reply.demand("ask", 207)
-        return tuple(entry for entry in entries_of(reply.pieces()) if entry.exists)
+        return tuple(entry for entry in entries_of(reply.pieces(), reply.date_ns) if entry.exists)
 
     def _rename(self, old: str, new: str) -> None:
         reply = self._move(old, new, "F")

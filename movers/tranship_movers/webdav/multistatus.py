@@ -7,7 +7,7 @@ from xml.parsers import expat
 
 from tranship_movers.contract import Facts
 from tranship_movers.errors import Mangled
-from tranship_movers.web.line import seconds_of
+from tranship_movers.web.line import seconds_of, tag_of
 
 LISTING_LIMIT = 256 * 1024 * 1024
 
@@ -21,17 +21,20 @@ class Entry:
     is_folder: bool
     size: int | None
     mtime_ns: int | None
+    tag: str = ""
 
     def facts(self, name: str) -> Facts:
         """The same as facts about name."""
         if self.size is None and not self.is_folder:
             raise Mangled(f"the server does not tell the size of {name!r}")
-        return Facts(name, 0 if self.is_folder else self.size or 0, self.mtime_ns, self.is_folder)
+        return Facts(
+            name, 0 if self.is_folder else self.size or 0, self.mtime_ns, self.is_folder, tag=self.tag
+        )
 
 
-def entries_of(pieces: Iterable[bytes]) -> list[Entry]:
-    """The entries of a multi-status. Raises Mangled if it is none, or declares a document type."""
-    listing = _Listing()
+def entries_of(pieces: Iterable[bytes], date_ns: int | None = None) -> list[Entry]:
+    """The entries of a multi-status of the time date_ns. Raises Mangled if it is none, or declares a document type."""
+    listing = _Listing(date_ns)
     size = 0
     try:
         for piece in pieces:
@@ -50,7 +53,8 @@ def entries_of(pieces: Iterable[bytes]) -> list[Entry]:
 class _Listing:
     """Reads a multi-status as it comes. Properties count only under a status that says they were found."""
 
-    def __init__(self) -> None:
+    def __init__(self, date_ns: int | None) -> None:
+        self._date_ns = date_ns
         self.entries: list[Entry] = []
         self.is_multistatus = False
         self.parser = expat.ParserCreate(namespace_separator=" ")
@@ -89,7 +93,7 @@ class _Listing:
                 self._found.setdefault(tag, self._text.strip())
             case "DAV: status":
                 self._status = self._text.partition(" ")[2].strip()
-            case "DAV: getcontentlength" | "DAV: getlastmodified":
+            case "DAV: getcontentlength" | "DAV: getlastmodified" | "DAV: getetag":
                 self._told[tag] = self._text.strip()
             case "DAV: propstat" if self._status.startswith("2"):
                 self._found |= self._told
@@ -100,12 +104,14 @@ class _Listing:
 
     def _entry(self) -> Entry:
         size = self._found.get("DAV: getcontentlength", "")
+        mtime_ns = seconds_of(self._found.get("DAV: getlastmodified", ""))
         return Entry(
             path=_path_of(self._found.get("DAV: href", "")),
             exists=self._status.startswith("2"),
             is_folder="DAV: collection" in self._found,
             size=int(size) if size.isdecimal() else None,
-            mtime_ns=seconds_of(self._found.get("DAV: getlastmodified", "")),
+            mtime_ns=mtime_ns,
+            tag=tag_of(self._found.get("DAV: getetag", ""), mtime_ns, self._date_ns),
         )
 
 
