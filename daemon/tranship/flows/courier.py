@@ -162,6 +162,10 @@ class Courier:
         self._pausing.look()
         self._due.set()
 
+    def carries(self, job: int) -> bool:
+        """Whether a job (by id) is under way, or about to be."""
+        return job in self._taken
+
     async def drain(self) -> None:
         """Begin nothing new; wait until what is under way is moved and published."""
         self._draining = True

@@ -8,7 +8,7 @@ from tranship.journal.jobs import Before, Cursor, Delivered, Job, NewJob, Retry,
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
 from tranship.journal.orders import OrderBook, Ordered
-from tranship.journal.past import Lain, PastAnnouncements, PastJobs
+from tranship.journal.past import Ended, Lain, PastAnnouncements, PastJobs
 from tranship.journal.places import PlaceBook
 from tranship.journal.resends import Resend, ResendBook, Retold
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
@@ -26,6 +26,7 @@ __all__ = [
     "Deletion",
     "DeletionBook",
     "Delivered",
+    "Ended",
     "Heard",
     "Job",
     "Journal",

@@ -44,6 +44,15 @@ class Settled(Batch):
     paths: dict[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job (by id) that is over and was not delivered."""
+
+    job: int
+    identity: str
+    destination: str
+
+
 class Lain:
     """The acts on where files lay: the mount points of what was announced, or moved."""
 
@@ -168,6 +177,14 @@ class PastJobs:
 
         return await self._do(act)
 
+    async def ended(self, chain: str, after: int) -> list[Ended]:
+        """The next jobs of chain after id `after` that were given up, dropped or superseded."""
+        query = (
+            f"SELECT id, identity, destination FROM jobs WHERE chain=? AND state IN {_UNDELIVERED}"
+            " AND destination<>'' AND id>? ORDER BY id LIMIT ?"
+        )
+        return await self._do(lambda db: [Ended(*row) for row in db.execute(query, (chain, after, BATCH))])
+
     async def forget(self, numbers: Sequence[int], before: float) -> int:
         """Forget jobs (by id) that were settled before this time; how many of them were never delivered."""
 
@@ -188,7 +205,8 @@ class PastJobs:
         return await self._do(act)
 
 
-_SETTLED = ("done", "superseded", "dropped", "dead")
+_UNDELIVERED = ("superseded", "dropped", "dead")
+_SETTLED = ("done", *_UNDELIVERED)
 _IS_SETTLED = f"state IN {_SETTLED}"
 _NEWER = "SELECT 1 FROM jobs WHERE chain=? AND uid=? AND path=? AND destination=? AND id>? LIMIT 1"
 

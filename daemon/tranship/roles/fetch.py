@@ -25,6 +25,7 @@ from tranship.flows.courier import Courier
 from tranship.flows.fetching import Fetching
 from tranship.flows.hearing import Hearing
 from tranship.flows.keeping import ForgetJobs
+from tranship.flows.leftovers import Leftovers
 from tranship.flows.listening import Ears, lookup_of, providers_of
 from tranship.flows.moving import moving
 from tranship.flows.process import Process
@@ -78,7 +79,7 @@ class _Chain:
             lambda job, path: outgoing(job, path, options.publish_topic, _where_of(options)),
         )
         self._courier = Courier(name, fetching, options.transfers, book, around)
-        self.obey = self._courier.obey
+        self._leftovers = Leftovers(name, owner, book, self._courier.carries)
         topics = list(options.topics)
         self._hearing = Hearing(
             name,
@@ -96,8 +97,14 @@ class _Chain:
         begin.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._courier.run(self._publisher))
+            tasks.create_task(self._leftovers.run())
             tasks.create_task(self._ears.run())
             tasks.create_task(self._hearing.run(self._ears, self.started, begin))
+
+    async def obey(self) -> None:
+        """Somebody has ordered something: it stands in the journal."""
+        await self._courier.obey()
+        self._leftovers.look()
 
     async def drain(self) -> None:
         """Begin nothing new; wait until what is under way is here and published."""
