@@ -74,7 +74,18 @@ def test_every_example_of_the_old_kind(tmp_path, file):
     assert same(file, tmp_path).startswith("role: ")
 
 
-@pytest.mark.parametrize("text", [SERVER, CLIENT, MIRROR], ids=["server", "client", "mirror"])
+DISPATCHER = """t:
+  directory: /out
+  dispatch_configs:
+  - topics: [/a]
+    conditions: [{}, {sensor: [~, yes, 'no'], empty: ~, odd: "\\x7f\\u2028\\U0001F600"}]
+    aliases: {sensor: [{_alias_name: x, a: b}, {}]}
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [SERVER, CLIENT, MIRROR, DISPATCHER], ids=["server", "client", "mirror", "dispatcher"]
+)
 def test_odd_values_stay_what_they_are(tmp_path, text):
     file = tmp_path / "odd.ini"
     file.write_text(text)

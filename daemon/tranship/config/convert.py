@@ -79,7 +79,7 @@ def _block(value: Mapping[str, Any], loc: Loc, comments: Mapping[Loc, list[str]]
             yield f"{name}:"
             yield from (f"  {line}" for line in _items(inner, here, comments))
         else:
-            yield f"{name}: {_flow(inner, here)}".rstrip()
+            yield f"{name}:" if inner is None else f"{name}: {_flow(inner, here)}"
 
 
 def _items(items: Sequence[Any], loc: Loc, comments: Mapping[Loc, list[str]]) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _flow(value: Any, loc: Loc) -> str:
     if _is_list(value):
         return "[" + ", ".join(_flow(item, loc) for item in value) + "]"
     if value is None:
-        return ""
+        return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Enum):
