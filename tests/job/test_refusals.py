@@ -417,7 +417,7 @@ def test_a_password_is_told_nowhere(tmp_path: Path) -> None:
         path = site.drop("a.dat", b"abc")
         ears["good"].until(1)
         assert (ftp.folder / "a.dat").read_bytes() == b"abc"
-        wait_for(lambda: " retried " in (tmp_path / "wrong.log").read_text(), "a refused password")
+        wait_for(lambda: " paused: " in (tmp_path / "wrong.log").read_text(), "a refused password")
         wait_for(lambda: " failed " in (tmp_path / "forbidden.log").read_text(), "a refused destination")
 
         with site.asking() as ask:

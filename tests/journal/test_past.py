@@ -75,12 +75,16 @@ def test_only_files_that_are_gone_are_forgotten(tmp_path: Path) -> None:
         rows = [(there, 1), (there, 2), (gone, 3), (owed, 4), (moving, 5)]
         await book.announce([announced(path, seq) for path, seq in rows])
         await book.announce([announced(young, 6, NOW - 60), announced(tmp_path / "last", 1, OLD, "/alone")])
-        await book.begin([("c", Version(str(path), 1, 1, ""), "d") for path in (there, gone, moving)], OLD)
+        await book.transfers.begin(
+            [("c", Version(str(path), 1, 1, ""), "d") for path in (there, gone, moving)], OLD
+        )
         done = [
-            transfer for transfer in await book.unfinished() if not transfer.version.path.endswith("moving")
+            transfer
+            for transfer in await book.transfers.unfinished()
+            if not transfer.version.path.endswith("moving")
         ]
-        await book.moved([replace(transfer, state="done") for transfer in done])
-        await book.moved([], [Deletion("c", Version(str(owed), 1, 4, ""), NOW + 1e6)])
+        await book.transfers.moved([replace(transfer, state="done") for transfer in done])
+        await book.transfers.moved([], [Deletion("c", Version(str(owed), 1, 4, ""), NOW + 1e6)])
         await book.announce([], [Taken("c", Version(str(path), 1, 1, "")) for path in (there, gone)])
         assert await ForgetAnnouncements(KEEP, book.past, At())() == 3
         assert await column(journal, "SELECT path FROM taken") == [str(there)]

@@ -54,21 +54,23 @@ def test_what_is_due_is_deleted_unless_somebody_is_still_to_get_it(tmp_path: Pat
         assert await due(book, 4.0) == []
         assert await due(book, 5.0) == [gone]
         for outcome, held in (("moving", True), ("failed", True), ("given up", False), ("done", False)):
-            await book.forget([(CHAIN, FILE.path, PLACE)])
-            await book.begin([(CHAIN, FILE, PLACE)], 10.0)
+            await book.transfers.forget([(CHAIN, FILE.path, PLACE)])
+            await book.transfers.begin([(CHAIN, FILE, PLACE)], 10.0)
             if outcome != "moving":
-                await book.moved([Transfer(CHAIN, FILE, PLACE, outcome)])
+                await book.transfers.moved([Transfer(CHAIN, FILE, PLACE, outcome)])
             assert (await due(book, 20.0) == []) is held, outcome
         # who never asked again is waited for no longer than patience
-        await book.forget([(CHAIN, FILE.path, PLACE)])
-        await book.begin([(CHAIN, FILE, PLACE)], 10.0)
-        await book.broken_off(CHAIN)
+        await book.transfers.forget([(CHAIN, FILE.path, PLACE)])
+        await book.transfers.begin([(CHAIN, FILE, PLACE)], 10.0)
+        await book.transfers.broken_off(CHAIN)
         assert await due(book, 1009.0) == []
         assert await due(book, 1011.0) == [gone]
         # who has it from elsewhere, and says so, is not waited for; who only says where something else is, is
-        await book.had_elsewhere(CHAIN, [(FILE.path, "ftp://host/other/"), ("/in/b", "ftp://host/in/")])
+        await book.transfers.had_elsewhere(
+            CHAIN, [(FILE.path, "ftp://host/other/"), ("/in/b", "ftp://host/in/")]
+        )
         assert await due(book, 1009.0) == []
-        await book.had_elsewhere(CHAIN, [(FILE.path, "ftp://host/in/")])
+        await book.transfers.had_elsewhere(CHAIN, [(FILE.path, "ftp://host/in/")])
         assert await due(book, 1009.0) == [gone]
 
     with_book(tmp_path, story)
@@ -77,15 +79,15 @@ def test_what_is_due_is_deleted_unless_somebody_is_still_to_get_it(tmp_path: Pat
 def test_an_attempt_is_what_was_begun_not_what_was_joined(tmp_path: Path) -> None:
     async def story(book: ServerBook) -> None:
         async def begun(version: Version) -> int:
-            await book.begin([(CHAIN, version, PLACE)], 10.0)
+            await book.transfers.begin([(CHAIN, version, PLACE)], 10.0)
             with closing(sqlite3.connect(tmp_path / "j")) as db:
                 return int(db.execute("SELECT attempts FROM transfers").fetchone()[0])
 
         assert await begun(FILE) == 1
         assert await begun(FILE) == 1  # joined
-        await book.moved([Transfer(CHAIN, FILE, PLACE, "failed")])
+        await book.transfers.moved([Transfer(CHAIN, FILE, PLACE, "failed")])
         assert await begun(FILE) == 2
-        await book.broken_off(CHAIN)
+        await book.transfers.broken_off(CHAIN)
         assert await begun(FILE) == 3
         assert await begun(Version(FILE.path, 4, 11, "x:2")) == 1
 
@@ -97,8 +99,8 @@ def test_the_end_of_an_old_version_costs_the_new_one_nothing(tmp_path: Path) -> 
         new = Version(FILE.path, 4, 11, "x:2")
         await book.announce([announced("/a", 1, "a")])
         await book.announce([announced("/a", 2, "a", new)])
-        await book.moved([], [Deletion(CHAIN, new, 1.0)])
-        await book.moved([], [Deletion(CHAIN, FILE, 1.0)])
+        await book.transfers.moved([], [Deletion(CHAIN, new, 1.0)])
+        await book.transfers.moved([], [Deletion(CHAIN, FILE, 1.0)])
         found, _ = await book.deletions.due(5.0, horizon=1e9, patience=1000.0, later=5.0)
         assert [deletion.version for deletion in found] == [Version(new.path, new.size, new.mtime_ns)]
 

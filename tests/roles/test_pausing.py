@@ -114,7 +114,8 @@ def test_a_place_that_goes_on_while_an_attempt_fails_keeps_nothing_waiting(tmp_p
             around = Surroundings(
                 MemoryBus(site.network), Pool(), SystemClock(), Told(), health, RetryPolicy(), lambda *_: None
             )
-            pausing = Pausing("hrit", book, around, lambda: None)
+            resumed = asyncio.Event()
+            pausing = Pausing("hrit", book, around, resumed.set)
             await pausing.load(0.0)
             first, late = [job for _, job, _ in await book.want([new("a"), new("b")], [])]
 
@@ -133,7 +134,7 @@ def test_a_place_that_goes_on_while_an_attempt_fails_keeps_nothing_waiting(tmp_p
                 if not probed.is_set() and jobs == [late.id]:
                     running = asyncio.create_task(pausing.run(probe))
                     pausing.look()
-                    await until(lambda: not pausing, "its place goes on")
+                    await until(resumed.is_set, "its place goes on")
                     running.cancel()
                 return await sources(jobs)
 

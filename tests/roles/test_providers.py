@@ -59,7 +59,7 @@ def test_a_server_that_dies_while_it_moves_is_replaced_by_another_and_both_may_l
             await site.client(providers=BOTH, transfer_req_timeout="500 ms")
             one, two = site.drop("a.dat", content := bytes(16 << 20)), tmp_path / "in2" / "a.dat"
             [chain] = first.role._chains
-            await until(lambda: any(f.moved for f in chain._requests._flights.values()), "under way")
+            await until(lambda: any(f.moved for f in chain._requests._flights), "under way")
             two.write_bytes(content)
             await first.kill()
             [message] = await until(lambda: site.published, "published")

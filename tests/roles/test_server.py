@@ -14,7 +14,7 @@ from rig import TOPIC, Rig, rig, until
 from tranship.config.server import ServerConfig
 from tranship.core.journey import Step
 from tranship.core.values import Sighting
-from tranship.flows import requests
+from tranship.flows import flights
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
 
@@ -243,13 +243,13 @@ def test_a_file_that_cannot_be_read_is_told_and_left_to_the_next_scan(tmp_path: 
 
 def waiting(chain: Any) -> int:
     """How many moves wait for their turn."""
-    return sum(len(lane.waiting) for lane in chain._requests._lanes._lanes.values())
+    return sum(len(lane.waiting) for lane in chain._requests._flights._lanes._lanes.values())
 
 
 def test_a_place_where_too_much_waits_takes_no_more_and_the_others_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "LINED_UP", 2)
+    monkeypatch.setattr(flights, "LINED_UP", 2)
 
     async def main() -> None:
         async with rig(tmp_path) as site:

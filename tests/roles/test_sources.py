@@ -17,7 +17,7 @@ def test_a_source_that_changes_while_it_is_moved_arrives_in_its_new_version_only
             await site.client()
             path = site.drop("a.dat", old := bytes(12 << 20))
             [chain] = server.role._chains
-            await until(lambda: any(f.moved for f in chain._requests._flights.values()), "under way")
+            await until(lambda: any(f.moved for f in chain._requests._flights), "under way")
             with path.open("ab") as file:
                 file.write(b"and more")
             [message] = await until(lambda: site.published, "published")

@@ -48,10 +48,10 @@ def test_a_disk_that_hangs_holds_up_its_own_chain_only(tmp_path: Path) -> None:
             book.deletions, clock, Silent(), timedelta(days=1), blocking, timedelta(milliseconds=50)
         )
         slow, quick = [owed("hangs", tmp_path / f"s{n}") for n in range(2)], owed("well", tmp_path / "q1")
-        await book.moved([], [slow[0], quick])
+        await book.transfers.moved([], [slow[0], quick])
         await remove(1.0)
         assert not (tmp_path / "q1").exists()
-        await book.moved([], [slow[1], owed("well", tmp_path / "q2")])
+        await book.transfers.moved([], [slow[1], owed("well", tmp_path / "q2")])
         await remove(1.0)
         assert not (tmp_path / "q2").exists()
         assert looked.count("hangs") == 1  # it takes one thread, however often there is something to delete

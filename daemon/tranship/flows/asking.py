@@ -6,30 +6,25 @@ Every provider has a window of its own, so that a silent one holds up no other. 
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
 
-from tranship.config.client import ClientChain
-from tranship.config.mirror import MirrorChain
 from tranship.core.journey import Step
 from tranship.core.leases import Right, Ruling
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.arrival import Arrived, Asked, Finished, Whole
-from tranship.flows.destinations import Folders, place_of, quoted
+from tranship.flows.arrival import Arrived, Asked, Whole
+from tranship.flows.destinations import Folders, place_of
 from tranship.flows.inquiries import Inquiries
 from tranship.flows.outcomes import Failed
 from tranship.flows.pausing import Pausing
 from tranship.flows.sharing import Turns
-from tranship.flows.windows import Window
+from tranship.flows.terms import Receiver, Terms
+from tranship.flows.windows import Window, Windows
 from tranship.journal import ClientBook, Job, Source
-from tranship.lanes import IDLE, Threads
+from tranship.lanes import IDLE
 from tranship.steps.hear import Announcement, noted
 from tranship.steps.lease import read_ruling
 from tranship.steps.request import Failure, Reply, fault_of, read_reply, requests
 from tranship.wire.contract import Answer, Asker, BusError
-from tranship.wire.messages import Message
 from tranship_movers.errors import of_system
 
 LINED_UP = 1000
@@ -37,70 +32,6 @@ LINED_UP = 1000
 
 LOOKED_AT = 32
 """Deliveries of the journal that are read at once: no more than there may be room for, roughly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How a chain asks.
-
-    in_flight   requests under way at once, per provider
-    patience    for a sign of life of a transfer; and for an answer without a transfer
-    horizon     seconds; nothing that is owed is ever put off by more
-    held        seconds; for so long is left to others, at most, what did not fail
-    folders     whether to make the destination's folder first, if it lies on this host, below root
-    """
-
-    login: str
-    backup_targets: Sequence[str]
-    in_flight: int
-    patience: timedelta
-    patience_without_transfer: timedelta
-    horizon: float
-    held: float
-    folders: bool
-    root: str
-
-    @classmethod
-    def of(
-        cls,
-        options: ClientChain | MirrorChain,
-        horizon: timedelta,
-        held: timedelta = timedelta(0),
-        backup_targets: Sequence[str] = (),
-    ) -> "Terms":
-        """The terms that options give."""
-        return cls(
-            options.login.get_secret_value() if options.login is not None else "",
-            backup_targets,
-            options.in_flight,
-            options.transfer_req_timeout,
-            options.req_timeout,
-            horizon.total_seconds() + 1.0,
-            held.total_seconds(),
-            options.create_target_directory,
-            str(options.ftp_root),
-        )
-
-
-class Receiver(Protocol):
-    """Whom the asking tells what became of its requests. threads: for what blocks."""
-
-    threads: Threads
-
-    def say_under_way(self, request: Message) -> None:
-        """A request (without credentials) is being sent."""
-
-    def takes_long(self, job: Job) -> bool:
-        """Whether job is to be finished by itself, so that others don't wait for it."""
-
-    async def finish(self, arrived: Sequence[Arrived]) -> Finished:
-        """These were fulfilled."""
-
-    async def fail(self, failed: Sequence[Failed]) -> None:
-        """These attempts failed: record what follows."""
-
-    def put_off(self, job: Job, reason: str) -> None:
-        """It waits for a place that is paused."""
 
 
 class Asking:
@@ -131,7 +62,7 @@ class Asking:
         self._draining = False
         self._idle = asyncio.Event()
         self._tasks: asyncio.TaskGroup
-        self._windows: dict[str, Window] = {}
+        self._windows = Windows(terms.in_flight, self._begin_to_ask)
         self._taken: set[int] = set()
         self._mistrusted: set[int] = set()
         self._whole: dict[int, Whole] = {}
@@ -169,13 +100,13 @@ class Asking:
     @property
     def _under_way(self) -> int:
         """How many deliveries were asked for; the others wait in the journal too."""
-        return len(self._taken) - sum(len(window.fresh) for window in self._windows.values())
+        return len(self._taken) - self._windows.fresh
 
     # what to ask for
 
     def line_up(self, job: Job, announcement: Announcement) -> None:
         """Have job asked for at once, or leave it to the journal."""
-        fresh = self._window(announcement.request_address).fresh
+        fresh = self._windows.at(announcement.request_address).fresh
         if self._draining or len(fresh) >= LINED_UP:
             self._due.set()
         else:
@@ -192,17 +123,14 @@ class Asking:
         for job, outgoing in await self._sharing.unpublished():
             self._whole[job.id] = Whole(now, outgoing)
             self._taken.add(job.id)
-            self._window(job.new.request_address).fresh.put([(job, noted(job.new.frame))])
+            self._windows.at(job.new.request_address).fresh.put([(job, noted(job.new.frame))])
 
     def look(self) -> None:
         """Something in the journal may be due."""
         self._due.set()
 
     async def obey(self) -> None:
-        """Somebody has ordered that jobs be tried again, or dropped: it stands in the journal.
-
-        What is new, and waits for its turn, can't be dropped: it has not failed yet.
-        """
+        """Somebody has ordered that jobs be tried again, or dropped (no new ones are): it stands in the journal."""
         self._pausing.look()
         self._due.set()
 
@@ -227,7 +155,7 @@ class Asking:
             except TimeoutError:
                 if window.under_way or len(window.fresh):
                     continue
-                del self._windows[address]
+                self._windows.close(address)
                 return
             for job, announcement in batch:
                 if self._pausing.first_open(job, [job.own_offer]):
@@ -241,7 +169,7 @@ class Asking:
         while True:
             self._due.clear()
             began, now = self._around.clock.monotonic(), self._around.clock.steady()
-            busy = [address for address, window in self._windows.items() if window.is_busy]
+            busy = self._windows.busy
             due, following = await self._book.waiting(
                 self._chain,
                 now,
@@ -265,7 +193,7 @@ class Asking:
         count = 0
         for first in range(0, len(due), LOOKED_AT):
             page = due[first : first + LOOKED_AT]
-            room = [job for job in page if not self._window(job.new.request_address).is_full]
+            room = [job for job in page if not self._windows.at(job.new.request_address).is_full]
             count += await self._ask_some(room)
         return count
 
@@ -285,7 +213,7 @@ class Asking:
                 continue
             if offer is None:
                 parked.append((job, job.own_offer))
-            elif self._window(offer.request_address).has_room(job):
+            elif self._windows.at(offer.request_address).has_room(job):
                 self._taken.add(job.id)
                 count += 1
                 own = offer.frame == job.new.frame
@@ -326,15 +254,15 @@ class Asking:
             return
         ticket = self.ticket(f"{job.id}.{job.attempts}")
         terms = self._terms
-        extra = {"backup_targets": list(terms.backup_targets)} if terms.backup_targets else {}
-        login = quoted(terms.login) if offer.many else terms.login  # old peers don't unquote
         again = {"again": True} if job.id in self._mistrusted else {}
         facts = {"id": ticket, "progress": True, **self._sharing.facts, **again}
-        request = requests(announcement.message, job.new.destination, login, facts, extra)
+        request = requests(
+            announcement.message, job.new.destination, terms.login_for(offer), facts, terms.extra
+        )
         at, since = self._around.clock.now(), self._around.clock.monotonic()
         whole = self._whole.get(job.id)
         self._asked[ticket] = Asked(job, announcement, place, offer, asker, at, since, whole)
-        self._window(offer.request_address).begin(job)
+        self._windows.at(offer.request_address).begin(job)
         self._receiver.say_under_way(request.public)
         reached(Point.PUSHED)
         asker.ask(request.private, ticket, terms.patience.total_seconds())
@@ -343,12 +271,8 @@ class Asking:
             Step.REQUESTED, job.new.path, self._chain, size=job.new.size, peer=offer.request_address
         )
 
-    def _window(self, address: str) -> Window:
-        window = self._windows.get(address)
-        if window is None:
-            window = self._windows[address] = Window(self._terms.in_flight)
-            self._tasks.create_task(self._request_new(address, window))
-        return window
+    def _begin_to_ask(self, address: str, window: Window) -> None:
+        self._tasks.create_task(self._request_new(address, window))
 
     # answers
 
@@ -404,7 +328,7 @@ class Asking:
         self._inquiries.answered(answer)
         asked = self._asked.pop(answer.ticket, None)
         if asked is not None:
-            self._windows[asked.offer.request_address].end(asked.job)
+            self._windows.at(asked.offer.request_address).end(asked.job)
             if self._left_over:
                 self._due.set()
         return asked

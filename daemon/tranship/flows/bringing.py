@@ -16,11 +16,12 @@ from tranship.core.values import Version
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import LARGE, Arrived, Asked, Finished
-from tranship.flows.asking import Asking, Terms
+from tranship.flows.asking import Asking
 from tranship.flows.destinations import destination_of
+from tranship.flows.flights import Lacking
 from tranship.flows.outcomes import Failed
-from tranship.flows.requests import Lacking
 from tranship.flows.sharing import Alone
+from tranship.flows.terms import Terms
 from tranship.journal import (
     ClientBook,
     Deletion,

@@ -12,11 +12,12 @@ from tranship.core.clock import text_of
 from tranship.core.journey import Step
 from tranship.core.leases import Leases, Teller
 from tranship.core.values import Version
-from tranship.delivery import Delivery, Outcome
+from tranship.delivery import Delivery
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
+from tranship.flows.flights import Bring, Changed, Flights
 from tranship.journal import Deletion, ServerBook, Transfer
-from tranship.lanes import Lanes, Threads, Waiting
+from tranship.lanes import Waiting
 from tranship.steps.acknowledge import acknowledged
 from tranship.steps.lease import claimant_of, published_versions, told_ruling
 from tranship.steps.replay import Replay
@@ -24,7 +25,6 @@ from tranship.steps.request import (
     Failure,
     Fault,
     Grant,
-    Move,
     Order,
     Refusal,
     destined,
@@ -36,7 +36,6 @@ from tranship.steps.request import (
 )
 from tranship.wire.contract import Answerer, Question
 from tranship.wire.messages import reply
-from tranship_movers.place import Place
 
 PROGRESS_EVERY = 0.3
 """Seconds: so often that who has a patience of one second need not ask again."""
@@ -47,38 +46,8 @@ UNANSWERED = 10_000
 INFO_MOST = 2256
 """Names in the answer to an `info` request, at most: what peers are used to."""
 
-MOVERS = 256
-"""Threads that move, per chain: so many hosts that don't answer, times the transfers to each, hold up nobody else."""
-
-LINED_UP = 2_000
-"""Moves that wait per place; a request for more is put off."""
-
 OPEN = 50_000
 """Requests that wait for their moves, per chain; one more is put off."""
-
-
-class Changed(Protocol):
-    """Is told of sources that are not what was announced (any more)."""
-
-    async def __call__(self, paths: Sequence[str]) -> None:
-        """These are to be looked at again."""
-
-
-class Lacking(Exception):
-    """A source can't be had; the text says why."""
-
-    def __init__(self, failure: Failure, reason: str) -> None:
-        """Failure says whether asking again can help."""
-        super().__init__(reason)
-        self.failure = failure
-        self.reason = reason
-
-
-class Bring(Protocol):
-    """Brings sources that lie elsewhere, before they are moved on."""
-
-    async def __call__(self, version: Version) -> Version:
-        """The file that was announced as version, as it lies on this host now. Raises Lacking."""
 
 
 class LetGo(Protocol):
@@ -89,21 +58,6 @@ class LetGo(Protocol):
 
     async def __call__(self, paths: list[str], seq: int | None = None) -> list[str]:
         """Sources were acknowledged, by announcements up to number seq. Returns those that were never announced."""
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A move under way, and every request that waits for it. source: the file as it lies on this host."""
-
-    move: Move
-    source: Version
-    orders: list[Order]
-    moved: int = 0
-
-    @property
-    def own_move(self) -> Move:
-        """The move, of the file that lies here."""
-        return self.move if self.source is self.move.version else replace(self.move, version=self.source)
 
 
 @dataclass(slots=True)
@@ -144,39 +98,37 @@ class Requests:
         self._terms = terms
         self._grant = grant
         self._let_go = let_go
-        self._delivery = delivery
         self._book = book
         self._around = around
-        self._changed = changed
-        self._bring = bring
-        self.threads = Threads(f"{chain} move", MOVERS)
+        self._flights = Flights(
+            chain,
+            terms.transfers,
+            delivery,
+            let_go.deletions,
+            self._landed,
+            book,
+            around,
+            changed,
+            bring,
+        )
+        self.threads = self._flights.threads
         self._replay = Replay(terms.topic, book)
         self._leases: Leases
         self._refused: Counter[tuple[str, str]] = Counter()
-        self._flights: dict[tuple[Version, str], _Flight] = {}
         self._open: dict[int, _Open] = {}
         self._draining = False
         self._idle = asyncio.Event()
         self._answerer: Answerer
-        self._tasks: asyncio.TaskGroup
-        self._lanes: Lanes[Place, _Flight]
 
     async def run(self, answerer: Answerer) -> None:
         """Answer until cancelled."""
         self._answerer = answerer
-        self._flights.clear()
         self._open.clear()
         rivals = self._book.rivals
         self._leases = Leases(self._around.clock.monotonic(), await rivals.primaries(self._chain))
         try:
-            async with asyncio.TaskGroup() as self._tasks:
-                tasks = self._tasks
-                self._lanes = Lanes(
-                    tasks,
-                    self._move_batch,
-                    width=self._terms.transfers,
-                    weigh=lambda f: max(0, f.source.size),
-                )
+            async with asyncio.TaskGroup() as tasks:
+                self._flights.open(tasks)
                 tasks.create_task(self._tell_progress())
                 tasks.create_task(self._answer(tasks))
         finally:
@@ -241,8 +193,8 @@ class Requests:
         wanted = [(self._chain, move.version, move.clean) for order in orders for move in order.moves]
         past, _, done, _ = await asyncio.gather(  # in this order
             self._book.rivals.past(self._chain, [version for _, version, _ in wanted]),
-            self._book.forget(again),
-            self._book.begin(wanted, self._around.clock.now()),
+            self._book.transfers.forget(again),
+            self._book.transfers.begin(wanted, self._around.clock.now()),
             self._meet(orders),
         )
         reached(Point.GRANTED)
@@ -260,7 +212,7 @@ class Requests:
 
     def _put_off(self, order: Order) -> bool:
         """Whether order is sent away for now, because too much waits already."""
-        behind = any(self._lanes.waiting(move.place.at("/")) >= LINED_UP for move in order.moves)
+        behind = any(self._flights.are_behind(move.place) for move in order.moves)
         if behind or len(self._open) >= OPEN:
             told = f"{order.moves[0].place}: too much waits already; ask again later"
             self._answerer.answer(order.question, not_granted(order.question, Fault(Failure.TEMPORARY, told)))
@@ -271,72 +223,23 @@ class Requests:
     def _take_off(self, order: Order, done: Mapping[tuple[str, str], Transfer]) -> None:
         open_ = _Open(order, 0)
         for move in order.moves:
-            key = move.version, move.clean
-            flight = self._flights.get(key)
             told = done.get((move.version.path, move.clean))
-            if flight is None and told is not None:
+            if told is not None and move not in self._flights:
                 moved = f"moved before, at {text_of(told.at)}"
-                self._tell(Step.SKIPPED, move.version, to=move.clean, reason=moved)
-                continue
-            open_.left += 1
-            if flight is None:
-                flight = self._flights[key] = _Flight(move, move.version, [])
-                if self._bring is None:
-                    self._lanes.put(move.place.at("/"), [flight])
-                else:
-                    self._tasks.create_task(self._bring_in(flight, self._bring))
-            flight.orders.append(order)
+                path = move.version.path
+                self._around.story.tell(Step.SKIPPED, path, self._chain, to=move.clean, reason=moved)
+            else:
+                open_.left += 1
+                self._flights.join(move, order)
         if open_.left:
             self._open[id(order)] = open_
         else:
             self._grant_lease(order)
 
-    async def _bring_in(self, flight: _Flight, bring: Bring) -> None:
-        """Have the source here before it is moved on."""
-        try:
-            flight.source = await bring(flight.move.version)
-        except Lacking as lacking:
-            outcome = Outcome(flight.move, fault=Fault(lacking.failure, lacking.reason))
-            await self._book.moved([_transfer(self._chain, flight, outcome, self._around.clock.now())])
-            self._land(flight, outcome)
-        else:
-            self._lanes.put(flight.move.place.at("/"), [flight])
-
-    async def _move_batch(self, _: Place, flights: list[_Flight]) -> None:
-        keys = {(f.source, f.move.clean): f for f in flights}
-
-        def count(move: Move, bytes_: int) -> None:
-            reached(Point.MOVING)
-            keys[move.version, move.clean].moved += bytes_
-
-        outcomes = await self.threads.do(self._delivery, [flight.own_move for flight in flights], count)
-        reached(Point.MOVED)
-        now = self._around.clock.now()
-        moved = [outcome.move.version for outcome in outcomes if outcome.fault is None]
-        changed = [outcome.move.version.path for outcome in outcomes if outcome.changed]
-        outcomes = [_as_announced(f, outcome) for f, outcome in zip(flights, outcomes, strict=True)]
-        await self._book.moved(
-            [_transfer(self._chain, f, outcome, now) for f, outcome in zip(flights, outcomes, strict=True)],
-            self._let_go.deletions(moved),
-        )
-        reached(Point.MOVE_JOURNALED)
-        for flight, outcome in zip(flights, outcomes, strict=True):
-            self._land(flight, outcome)
-        self._count("move", len(moved))
-        await self._changed(changed)
-
-    def _land(self, flight: _Flight, outcome: Outcome) -> None:
-        version = flight.move.version
-        del self._flights[version, flight.move.clean]
-        if outcome.fault is None:
-            ms = round(outcome.seconds * 1000, 1)
-            self._tell(Step.MOVED, version, size=version.size, ms=ms, to=outcome.landed)
-        else:
-            to = flight.move.clean
-            self._tell(Step.FAILED, version, size=version.size, to=to, reason=outcome.fault.reason)
-        for order in flight.orders:
-            if outcome.fault is not None:
-                order.faults.append(outcome.fault)
+    def _landed(self, orders: Sequence[Order], fault: Fault | None) -> None:
+        for order in orders:
+            if fault is not None:
+                order.faults.append(fault)
             open_ = self._open[id(order)]
             open_.left -= 1
             if not open_.left:
@@ -379,10 +282,10 @@ class Requests:
             await asyncio.sleep(PROGRESS_EVERY)
             now = clock.monotonic()
             health.waiting(part, len(self._flights), now)
-            moved = {id(flight): flight.moved for flight in self._flights.values()}
+            moved = {id(flight): flight.moved for flight in self._flights}
             if any(before.get(flight, 0) != bytes_ for flight, bytes_ in moved.items()):
                 health.progress(part, now, done=0)
-            for flight in [flight for flight in self._flights.values() if id(flight) in before]:
+            for flight in [flight for flight in self._flights if id(flight) in before]:
                 for order in flight.orders:
                     message = progress_of(order.question, flight.moved, max(0, flight.source.size))
                     if message is not None:
@@ -409,7 +312,7 @@ class Requests:
             paths = list(paths_of(question.message.data))
             arrived = destined(question.message)
             if arrived:
-                await self._book.had_elsewhere(self._chain, arrived)
+                await self._book.transfers.had_elsewhere(self._chain, arrived)
             unknown = await self._let_go(paths, seq_of(question.message.data))
             reached(Point.ACKNOWLEDGED)
             if unknown or not paths:
@@ -441,20 +344,8 @@ class Requests:
             data = {"files": names, "max_count": most, "uptime": uptime}
             self._answerer.answer(question, reply(message, "info", data))
 
-    def _tell(self, step: Step, version: Version, **facts: object) -> None:
-        self._around.story.tell(step, version.path, self._chain, **facts)
-
     def _count(self, part: str, count: int = 1) -> None:
         self._around.health.progress(f"{self._chain} {part}", self._around.clock.monotonic(), count)
-
-
-def _as_announced(flight: _Flight, outcome: Outcome) -> Outcome:
-    """The outcome of what was announced: a copy that has changed here is brought anew, if it is asked for again."""
-    copied = flight.source is not flight.move.version
-    fault = outcome.fault
-    if fault is not None and copied and outcome.changed:
-        fault = replace(fault, failure=Failure.TEMPORARY)
-    return replace(outcome, move=flight.move, fault=fault)
 
 
 async def _work_off(
@@ -462,12 +353,3 @@ async def _work_off(
 ) -> None:
     while True:
         await answer(await questions.take(1000, 1000))
-
-
-def _transfer(chain: str, flight: _Flight, outcome: Outcome, now: float) -> Transfer:
-    move, fault = outcome.move, outcome.fault
-    state, reason = ("done", "") if fault is None else ("given up", fault.reason)
-    ours = any(order.question.message.ticket for order in flight.orders)
-    if ours and fault is not None and fault.failure in (Failure.TEMPORARY, Failure.FATAL):
-        state = "failed"
-    return Transfer(chain, move.version, move.clean, state, reason, outcome.landed, now)

@@ -119,7 +119,7 @@ class Sharing:
 
     async def begin(self) -> None:
         """Learn from the journal who this client is, and whom it has heard."""
-        client, peers = await self._book.client(self._chain, self._claimant.client)
+        client, peers = await self._book.section.client(self._chain, self._claimant.client)
         self._claimant = Claimant(client, frozenset(peers), self._half)
 
     async def run(self, inquire: Inquire, ticket: Callable[[str], str]) -> None:
@@ -173,9 +173,9 @@ class Sharing:
             elif standing.phase is Phase.ELSEWHERE and event is Event.TOLD:
                 told.append(about)
         if held:
-            await self._book.hold(self._chain, held)
+            await self._book.section.hold(self._chain, held)
         if told:
-            for path in await self._book.elsewhere(self._chain, told, self._around.clock.now()):
+            for path in await self._book.section.elsewhere(self._chain, told, self._around.clock.now()):
                 self._leave(path, "published by another client")
 
     def announced(self, about: Matter, due: float) -> Standing:
@@ -227,9 +227,9 @@ class Sharing:
     async def leave(self, job: Job, standing: Standing) -> None:
         """Write down that job is another client's, for now or for good."""
         if standing.phase is Phase.HELD:
-            await self._book.put_off(job.id, standing.until)
+            await self._book.section.put_off(job.id, standing.until)
         else:
-            await self._book.struck_off(job.id, self._around.clock.now())
+            await self._book.section.struck_off(job.id, self._around.clock.now())
             self._leave(job.new.path, f"published by {_whose(standing)}")
 
     # what this client has published
@@ -266,7 +266,7 @@ class Sharing:
         """Remember a client that is heard for the first time: it may come back when it is not heard."""
         known = self._claimant.spare_of
         if client and client not in known and len(known) < _PEERS:
-            await self._book.meet(self._chain, client, self._around.clock.now())
+            await self._book.section.meet(self._chain, client, self._around.clock.now())
             self._claimant = Claimant(self._claimant.client, known | {client}, self._half)
 
     def _meant(self, said: Said) -> Matter:

@@ -1,6 +1,7 @@
 """How much a server is asked for at once: each has a window of its own, so that a silent one holds up no other."""
 
 import asyncio
+from collections.abc import Callable
 
 from tranship.journal import Job
 from tranship.lanes import Waiting
@@ -55,3 +56,39 @@ class Window:
         self.under_way -= 1
         self._again -= job.again
         self._room.set()
+
+
+class Windows:
+    """Of all request addresses that are asked just now."""
+
+    def __init__(self, most: int, opened: Callable[[str, Window], None]) -> None:
+        """None yet; most: under way at once, in each. opened is told of each window when it is made."""
+        self._most = most
+        self._opened = opened
+        self._by_address: dict[str, Window] = {}
+
+    def at(self, address: str) -> Window:
+        """The window of address; made, if there is none."""
+        window = self._by_address.get(address)
+        if window is None:
+            window = self._by_address[address] = Window(self._most)
+            self._opened(address, window)
+        return window
+
+    @property
+    def busy(self) -> list[str]:
+        """The addresses whose windows are nearly full."""
+        return [address for address, window in self._by_address.items() if window.is_busy]
+
+    @property
+    def fresh(self) -> int:
+        """How much that is new waits in all of them."""
+        return sum(len(window.fresh) for window in self._by_address.values())
+
+    def close(self, address: str) -> None:
+        """Nothing is asked there any more."""
+        del self._by_address[address]
+
+    def clear(self) -> None:
+        """Nothing is asked anywhere."""
+        self._by_address.clear()

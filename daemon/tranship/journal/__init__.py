@@ -12,8 +12,9 @@ from tranship.journal.past import Ended, Lain, PastAnnouncements, PastJobs
 from tranship.journal.places import PlaceBook
 from tranship.journal.resends import Resend, ResendBook, Retold
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
-from tranship.journal.server import Announced, Page, ServerBook, Taken, Told, Transfer
+from tranship.journal.server import Announced, Page, ServerBook, Taken, Told
 from tranship.journal.telling import Number, Untold
+from tranship.journal.transfers import Transfer
 
 __all__ = [
     "CLIENT_SCHEMA",

@@ -21,13 +21,14 @@ from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.arrival import Arrival
-from tranship.flows.asking import Asking, Terms
+from tranship.flows.asking import Asking
 from tranship.flows.destinations import destination_of
 from tranship.flows.hearing import Hearing
 from tranship.flows.keeping import ForgetJobs
 from tranship.flows.missed import Missed
 from tranship.flows.process import Opened, Process
 from tranship.flows.sharing import Sharing
+from tranship.flows.terms import Terms
 from tranship.flows.unpacking import Unpacking
 from tranship.hosts import beating, make_known
 from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict

@@ -20,7 +20,6 @@ from tranship.core.values import Version
 from tranship.delivery import Delivery
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.asking import Terms as AskingTerms
 from tranship.flows.bringing import Books, Bringing, Own, PassOn
 from tranship.flows.hearing import Hearing
 from tranship.flows.keeping import ForgetAnnouncements, ForgetJobs
@@ -28,6 +27,7 @@ from tranship.flows.process import Process
 from tranship.flows.requests import Requests, Terms
 from tranship.flows.resending import Resending
 from tranship.flows.serving import Voice, request_address, serving
+from tranship.flows.terms import Terms as AskingTerms
 from tranship.journal import Announced, Cursor, Heard, Source
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import retold
@@ -110,7 +110,7 @@ class _Chain:
         answerer = self._around.bus.answerer(self._options.request.address)
         self._address = request_address(self._options.request_address, answerer)
         self._topics = set(await self._books.mirror.topics(self._name))
-        await self._books.server.broken_off(self._name)
+        await self._books.server.transfers.broken_off(self._name)
         begin = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as tasks:

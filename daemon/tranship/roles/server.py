@@ -114,7 +114,7 @@ class _Chain:
                 not self._voice.audience.is_set()
             ):  # in the first second of the process: nobody moves anything yet
                 await self._sweep()
-            await self._book.broken_off(self._name)
+            await self._book.transfers.broken_off(self._name)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._requests.run(answerer))
                 tasks.create_task(self._resending.run(self._address))
@@ -141,7 +141,7 @@ class _Chain:
 
     async def _sweep(self) -> None:
         """Remove what a crash left at the destinations, before anything new goes there. No place is waited for long."""
-        broken = [t for t in await self._book.unfinished() if t.chain == self._name]
+        broken = [t for t in await self._book.transfers.unfinished() if t.chain == self._name]
         folders = {t.destination.rpartition("/")[0] + "/" for t in broken}
         in_time = True
 
