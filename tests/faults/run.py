@@ -178,11 +178,10 @@ class _Run:
     def _settle(self, ears: Ears) -> None:
         """Start everybody anew, and wait until nothing is owed any more."""
         made, begun = self._world, time.monotonic()
-        for name in made.options.killed:
-            if name in made.processes:
-                made.processes[name].kill()
-                made.processes[name].close()
-            process = made.start(name)
+        for name in set(made.options.killed) & made.processes.keys():
+            made.processes[name].kill()
+            made.processes[name].close()
+        for name, process in {name: made.start(name) for name in made.options.killed}.items():
             if not made.until_ready(name, process):
                 self._report.broken.append(f"{name} did not come up: {process.output[-1500:]}")
             if "can't be listened on" in made.log(name).read_text(errors="replace"):
