@@ -153,8 +153,8 @@ def test_busy_addresses_leave_room_for_others(tmp_path: Path) -> None:
 
 def test_a_cursor_goes_back_with_the_numbers_of_its_server(tmp_path: Path) -> None:
     async def play(book: ClientBook) -> None:
-        await book.want([], [Cursor("c", "s", "/t", 100, "a:1")])
-        await book.want([], [Cursor("c", "s", "/t", 90, "a:1")])
+        await book.want([], [Cursor("c", "p", "s", "/t", 100, "a:1")])
+        await book.want([], [Cursor("c", "p", "s", "/t", 90, "a:1")])
         assert [cursor.seq for cursor in await book.cursors("c")] == [90]
 
     played(tmp_path, play)

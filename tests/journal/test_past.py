@@ -123,7 +123,7 @@ def offer(number: int, server: str = "s", at: float = OLD) -> NewJob:
 def test_settled_jobs_are_forgotten_and_not_delivered_again(tmp_path: Path) -> None:
     async def play(journal: Journal) -> None:
         book = ClientBook(journal)
-        cursor = Cursor("c", "s", "/t", 5, "a:1")
+        cursor = Cursor("c", "p", "s", "/t", 5, "a:1")
         verdicts = await book.want([offer(n) for n in range(1, 6)], [cursor])
         done, young, dead, owed, verified = (job.id for _, job, _ in verdicts)
         await book.delivered([Delivered(job, b"", OLD, OLD) for job in (done, young, verified)])

@@ -10,6 +10,8 @@ from typing import Any
 
 from rig import TOPIC, Rig, Running, rig, until
 
+from tranship.config.server import ServerConfig
+from tranship.core.journey import Step
 from tranship.wire.contract import Question
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
@@ -130,6 +132,53 @@ def test_a_server_that_answers_nonsense_harms_no_other(tmp_path: Path) -> None:
             )
             assert not troubles(client) + troubles(mirror)
             liar.work.cancel()
+
+    asyncio.run(main())
+
+
+def test_what_a_neighbour_says_in_a_servers_name_costs_nothing_of_that_server(tmp_path: Path) -> None:
+    """Its id is in every announcement. Who says that it is far ahead keeps nobody from asking for what is missed."""
+
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            liar = Liar(site)
+            both = ["127.0.0.1:100", "127.0.0.1:200"]
+            client = await site.client(providers=both)
+            await site.server()
+            site.drop("a.dat")
+            await until(lambda: site.published, "an honest one")
+            server = next(m.data["tranship"]["server"] for m in site.heard if "request_address" in m.data)
+            ahead = 1 << 62
+            brought = {"messages": [], "last": ahead, "head": ahead, "more": False}
+            liar.replies = cycle([("replay", brought)])
+            facts = {"v": 1, "server": server, "seq": ahead, "size": 3, "mtime": 1, "checksum": ""}
+            data = {"uid": "x.dat", "uri": "/in/x.dat", "request_address": "127.0.0.1:201"}
+            liar.publisher.tell([compose(TOPIC, "file", {**data, "tranship": facts})])
+            await until(lambda: client.story.of(Step.RETRIED) and liar.answered > 1, "the lie is believed")
+            await client.stop()
+            site.drop("b.dat")
+            await until(lambda: [m for m in site.heard if m.data.get("uid") == "b.dat"], "it is announced")
+            await site.client(providers=both)
+            await until(lambda: [m for m in site.published if m.data["uid"] == "b.dat"], "what was missed")
+            liar.work.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_moves_to_another_address_is_heard_from_where_it_was(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            server, client = await site.server(), await site.client()
+            site.drop("a.dat")
+            await until(lambda: site.published, "the first")
+            await client.stop()
+            site.drop("b.dat")
+            await until(lambda: [m for m in site.heard if m.data.get("uid") == "b.dat"], "it is announced")
+            await server.stop()
+            config = site.server_config(request={"port": 401})
+            await site.serve(ServerConfig.model_validate({**config, "publish": {"port": 400}}))
+            await site.client(providers=["127.0.0.1:400"], ahead=3600.0)  # so that no time helps
+            await until(lambda: [m for m in site.published if m.data["uid"] == "b.dat"], "what was missed")
 
     asyncio.run(main())
 

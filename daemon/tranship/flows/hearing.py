@@ -7,6 +7,7 @@ Providers that a name server tells of are listened to from then on, until it say
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +27,11 @@ MARGIN = 10.0
 """Seconds by which clocks may differ, when announcements are asked for by time (at the first contact)."""
 
 NUMBERED = 10_000
-"""Servers and topics of which the numbers are minded; of what others announce, nothing that is missed is noticed."""
+"""Servers and topics of which the numbers are minded, per provider; of what it says of others, nothing that is missed
+is noticed."""
+
+Key = tuple[str, str, str]
+"""Provider, server and topic: who says it, and of what. A server's id is no proof of who says it."""
 
 
 class Hearer(Protocol):
@@ -91,9 +96,11 @@ class Hearing:
         self._providers: dict[str, Sequence[str]] = {}
         self._hearer: Hearer
         self._tasks: asyncio.TaskGroup
-        self._numbers: dict[tuple[str, str], Numbers] = {}
+        self._numbers: dict[Key, Numbers] = {}
+        self._minded_of: Counter[str] = Counter()
+        self._gone: dict[tuple[str, str], int] = {}
         self._firsts: dict[str, float] = {}
-        self._replaying: set[tuple[str, str]] = set()
+        self._replaying: set[Key] = set()
         self._beats: dict[str, Liveness] = {}
         self._lives: dict[str, str] = {}
         self._last_beats: dict[str, float] = {}
@@ -107,7 +114,11 @@ class Hearing:
         self._beats.clear()
         self._last_beats.clear()
         cursors = await self._book.cursors(self._chain)
-        self._numbers = {(cursor.server, cursor.topic): Numbers(cursor.seq) for cursor in cursors}
+        self._numbers = {(c.provider, c.server, c.topic): Numbers(c.seq) for c in cursors}
+        self._minded_of = Counter(provider for provider, _, _ in self._numbers)
+        self._gone.clear()
+        for provider in self._minded_of.keys() - self._configured.keys():
+            self._is_gone(provider)
         self._subscription = self._around.bus.subscription()
         try:
             await self._listen_to(self._configured)
@@ -140,6 +151,7 @@ class Hearing:
                 await self._listen_to({address: lookup.topics})
             elif address in self._providers:
                 del self._providers[address], self._beats[address]
+                self._is_gone(address)
                 self._subscription.drop(address)
 
     async def _listen(self) -> None:
@@ -159,20 +171,20 @@ class Hearing:
                     self._tell(Step.REFUSED, subject, peer=heard.provider, reason=what)
 
     async def _news(self, announcements: Sequence[Announcement]) -> None:
-        cursors: dict[tuple[str, str], Cursor] = {}
+        cursors: dict[Key, Cursor] = {}
         for announcement in announcements:
             cursor = self._heard(announcement)
             if cursor is not None:
-                cursors[cursor.server, cursor.topic] = cursor
+                cursors[cursor.provider, cursor.server, cursor.topic] = cursor
         await self._hearer.want(announcements, list(cursors.values()))
         for key, cursor in cursors.items():
-            self._mind_gap(*key, cursor.request_address)
+            self._mind_gap(key, cursor.request_address)
 
     def _heard(self, announcement: Announcement) -> Cursor | None:
         """How far announcement's server was heard after it; None if that is no news, or it does not number."""
         if not announcement.server:
             return None
-        key = announcement.server, announcement.message.subject
+        key = announcement.provider, announcement.server, announcement.message.subject
         numbers = self._minded(key)
         if numbers is None:
             return None
@@ -182,12 +194,26 @@ class Hearing:
             return None
         return Cursor(self._chain, *key, numbers.contiguous, announcement.request_address)
 
-    def _minded(self, key: tuple[str, str]) -> Numbers | None:
-        """The numbers of (server, topic); None if there are too many already: whoever announces may invent any."""
-        if key not in self._numbers and len(self._numbers) >= NUMBERED:
+    def _minded(self, key: Key) -> Numbers | None:
+        """The numbers of key; None if there are too many already: whoever announces may invent any."""
+        numbers = self._numbers.get(key)
+        if numbers is not None:
+            return numbers
+        provider = key[0]
+        if self._minded_of[provider] >= NUMBERED:
             self._count("servers and topics too many")
             return None
-        return self._numbers.setdefault(key, Numbers(0))
+        self._minded_of[provider] += 1
+        numbers = self._numbers[key] = Numbers(self._gone.get(key[1:], 0))
+        return numbers
+
+    def _is_gone(self, provider: str) -> None:
+        """Remember how far servers were heard from a provider that is none any more: they may have moved."""
+        for (told_by, *told), numbers in self._numbers.items():
+            if told_by == provider:
+                server, topic = told
+                before = self._gone.get((server, topic), numbers.contiguous)
+                self._gone[server, topic] = min(before, numbers.contiguous)
 
     # beats
 
@@ -211,13 +237,14 @@ class Hearing:
             await self._hearer.new_life({head.request_address for head in heads})
         for head in heads:
             if head.seq and self._concerns(heard.provider, head):
-                numbers = self._minded((head.server, head.topic))
+                key = heard.provider, head.server, head.topic
+                numbers = self._minded(key)
                 if numbers is None:
                     continue
                 if life != before:
                     numbers.set_back(head.seq)
                 numbers.told_head(head.seq)
-                self._mind_gap(head.server, head.topic, head.request_address, heard.provider)
+                self._mind_gap(key, head.request_address)
 
     def _is_odd(self, provider: str, beats: Liveness) -> bool:
         """Whether this beat of a server of the old kind is the first one, or comes after a missed one, or too soon.
@@ -244,14 +271,14 @@ class Hearing:
 
     # replay
 
-    def _mind_gap(self, server: str, topic: str, address: str, provider: str = "") -> None:
-        """Ask for what was missed of topic, unless that is being done."""
-        if self._numbers[server, topic].gap and (server, topic) not in self._replaying:
-            self._replaying.add((server, topic))
-            self._tasks.create_task(self._replay(server, topic, address, provider))
+    def _mind_gap(self, key: Key, address: str) -> None:
+        """Ask for what was missed of a topic, unless that is being done."""
+        if self._numbers[key].gap and key not in self._replaying:
+            self._replaying.add(key)
+            self._tasks.create_task(self._replay(key, address))
 
-    async def _replay(self, server: str, topic: str, address: str, provider: str) -> None:
-        numbers = self._numbers[server, topic]
+    async def _replay(self, key: Key, address: str) -> None:
+        numbers, (provider, _, topic) = self._numbers[key], key
         since = numbers.contiguous or None
         time = self._firsts.get(provider, min(self._firsts.values())) - MARGIN
         brought = 0
@@ -264,7 +291,7 @@ class Hearing:
                 found = [announcement_of(_by(message, address)) for message in page.messages]
                 announcements = [announcement for announcement in found if announcement is not None]
                 numbers.replayed(page.last)
-                cursor = Cursor(self._chain, server, topic, numbers.contiguous, address)
+                cursor = Cursor(self._chain, *key, numbers.contiguous, address)
                 await self._hearer.want(announcements, [cursor])
                 brought += len(announcements)
                 stands_still = page.last <= (since or 0)
@@ -272,7 +299,7 @@ class Hearing:
                 if stands_still or not page.more:
                     break  # that was all there is, whatever a head may have said
         finally:
-            self._replaying.discard((server, topic))
+            self._replaying.discard(key)
         if brought:
             self._tell(Step.REPLAYED, topic, peer=address, reason=f"{brought} announcements")
 

@@ -73,6 +73,14 @@ CREATE TABLE untold (
 """,
         "ALTER TABLE sources ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE jobs ADD COLUMN resent INTEGER NOT NULL DEFAULT 0",
+        """
+ALTER TABLE cursors RENAME TO cursors_of_all;
+CREATE TABLE cursors (
+    chain TEXT NOT NULL, provider TEXT NOT NULL, server TEXT NOT NULL, topic TEXT NOT NULL, seq INTEGER NOT NULL,
+    request_address TEXT NOT NULL, PRIMARY KEY (chain, server, topic, provider)) WITHOUT ROWID;
+INSERT INTO cursors SELECT chain, '', server, topic, seq, request_address FROM cursors_of_all;
+DROP TABLE cursors_of_all
+""",
     ),
 )
 
@@ -340,9 +348,9 @@ class ClientBook:
 def note_cursors(db: sqlite3.Connection, cursors: Sequence[Cursor]) -> None:
     """Within an act: record how far servers were heard."""
     db.executemany(
-        "INSERT INTO cursors VALUES (?,?,?,?,?) ON CONFLICT (chain, server, topic)"
+        "INSERT INTO cursors VALUES (?,?,?,?,?,?) ON CONFLICT (chain, server, topic, provider)"
         " DO UPDATE SET seq=excluded.seq, request_address=excluded.request_address",
-        [(c.chain, c.server, c.topic, c.seq, c.request_address) for c in cursors],
+        [(c.chain, c.provider, c.server, c.topic, c.seq, c.request_address) for c in cursors],
     )
 
 

@@ -65,9 +65,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Everything of (server, topic) up to seq has been recorded; replays are asked for at request_address."""
+    """Everything of (server, topic) up to seq that came from provider has been recorded.
+
+    Replays are asked for at request_address. What one provider says of a server counts for no other.
+    """
 
     chain: str
+    provider: str
     server: str
     topic: str
     seq: int

@@ -82,14 +82,15 @@ def _of_other_kind(db: sqlite3.Connection, new: NewJob) -> _Earlier | None:
 
 
 def _is_forgotten(db: sqlite3.Connection, new: NewJob) -> bool:
-    """Whether new was recorded and forgotten: up to a cursor everything was recorded."""
+    """Whether new was recorded and forgotten: up to the lowest cursor everything was recorded, whoever told of it."""
     row = db.execute("SELECT value FROM facts WHERE key='forgotten'").fetchone()
     if row is None or not new.seq or new.announced >= float(row[0]):
         return False
     cursor = db.execute(
-        "SELECT seq FROM cursors WHERE chain=? AND server=? AND topic=?", (new.chain, new.server, new.topic)
+        "SELECT min(seq) FROM cursors WHERE chain=? AND server=? AND topic=?",
+        (new.chain, new.server, new.topic),
     ).fetchone()
-    return cursor is not None and int(cursor[0]) >= new.seq
+    return cursor[0] is not None and int(cursor[0]) >= new.seq
 
 
 def state_after(db: sqlite3.Connection, retry: Retry, offer: Source) -> str:

@@ -26,6 +26,7 @@ class Announcement:
 
     about: which delivery that is (what is resent is another one). seq: its number at its server (0: one of the old
     kind), request_address: host:port. resent: the mark of one that is told once more, on purpose ("": it is not).
+    provider: from whom it was heard (tcp://host:port; "": it was not heard just now).
     """
 
     message: Message
@@ -34,6 +35,7 @@ class Announcement:
     seq: int
     request_address: str
     resent: str = ""
+    provider: str = ""
 
     @property
     def server(self) -> str:
@@ -91,7 +93,7 @@ def sort(heard: Iterable[Heard]) -> Sorted:
                 if "request_address" not in message.fields:
                     out.said.append(_said(Event.TOLD, message))
                     continue
-                announcement = announcement_of(message)
+                announcement = announcement_of(message, item.provider)
                 if announcement is None:
                     out.odd.append((item, "an announcement without a usable uri, uid or request_address"))
                 else:
@@ -101,8 +103,8 @@ def sort(heard: Iterable[Heard]) -> Sorted:
     return out
 
 
-def announcement_of(message: Message) -> Announcement | None:
-    """The announcement that message is, or None if it lacks what makes one."""
+def announcement_of(message: Message, provider: str = "") -> Announcement | None:
+    """The announcement that message is, heard from provider, or None if it lacks what makes one."""
     data = message.fields
     address = data.get("request_address")
     if not isinstance(address, str) or not _is_address(address):
@@ -117,7 +119,7 @@ def announcement_of(message: Message) -> Announcement | None:
     if not wanted or any(not _is_name(file.uid) for file in wanted) or not _is_text(server + resent, wanted):
         return None
     about = Matter(_identity(wanted, resent), server, wanted[0].path)
-    return Announcement(message, wanted, about, seq, address, resent)
+    return Announcement(message, wanted, about, seq, address, resent, provider)
 
 
 def noted(frame: bytes) -> Announcement:
