@@ -20,6 +20,7 @@ from tranship_movers.contract import Facts, Powers, Progress, unheard
 from tranship_movers.errors import Mangled, Permanent, SourceChanged
 from tranship_movers.place import Place
 from tranship_movers.target import opened_at
+from tranship_movers.transfer import RESUMED_FROM
 from tranship_movers.web.line import Ask, Reply
 from tranship_movers.web.meanings import on_our_side, tell
 from tranship_movers.web.options import WebOptions
@@ -77,7 +78,7 @@ class HttpMover:
         """Write the bytes at name into target; after a cut, go on where it was (Range with If-Range).
 
         Keeps the modification time, if the server tells one. Raises SourceChanged for another version than
-        `stat` has told of.
+        `stat` has told of, if it is large.
         """
         with self._web.translated():
             options = self._options
@@ -150,7 +151,7 @@ class Manner:
     unknown_length: Literal["refused", "accepted"] = "refused"
     confirm: Literal["nothing", "length", "version"] = "length"
     tag: str = ""
-    """The entity tag that it must have, if it has one: several servers behind one name may differ."""
+    """The entity tag that a file must have that may be gone on with: several servers behind one name may differ."""
 
 
 def download(web: Web, name: str, target: Path, manner: Manner, offset: int = 0) -> None:
@@ -236,7 +237,11 @@ def _take(reply: Reply, name: str, got: _Part, manner: Manner) -> None:
     reply.demand("get", 200, *((206,) if got.size else ()))
     try:
         refuse_page(reply, name, manner.expect_type)
-        if manner.tag and reply.etag not in ("", manner.tag):
+        if (
+            manner.tag
+            and reply.etag not in ("", manner.tag)
+            and (reply.length or 0) + got.size >= RESUMED_FROM
+        ):
             raise SourceChanged("get: it was replaced before it was read")
         if reply.status == 206:
             _go_on(reply, got)

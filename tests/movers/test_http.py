@@ -37,7 +37,7 @@ from tranship_movers.errors import (
 )
 from tranship_movers.http import HttpMover, HttpOptions
 from tranship_movers.place import Place
-from tranship_movers.transfer import download
+from tranship_movers.transfer import RESUMED_FROM, download
 from tranship_movers.web.digest import Challenge
 from tranship_movers.web.meanings import refusal
 
@@ -143,11 +143,10 @@ def test_a_server_without_ranges_gives_everything(tmp_path: Path) -> None:
 
 def test_another_version_than_was_told_of_is_not_taken(tmp_path: Path) -> None:
     def answer(heard: Heard) -> bytes:
-        return reply(
-            200, b"" if heard.method == "HEAD" else b"abc", Content_Length="3", ETag=tags[heard.method]
-        )
+        body = b"" if heard.method == "HEAD" else content
+        return reply(200, body, Content_Length=str(len(content)), ETag=tags[heard.method])
 
-    tags = {"HEAD": '"one"', "GET": '"one"'}
+    content, tags = bytes(RESUMED_FROM), {"HEAD": '"one"', "GET": '"one"'}
     with Scripted(answer) as server, closing(connect(server.port)) as mover:
         facts = mover.stat("/x")
         assert facts is not None
@@ -157,6 +156,8 @@ def test_another_version_than_was_told_of_is_not_taken(tmp_path: Path) -> None:
         with pytest.raises(SourceChanged):
             mover.get("/x", tmp_path / "other")
         assert (tmp_path / "other").read_bytes() == b""
+        content = b"small files are never gone on with"
+        mover.get("/x", tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -521,6 +521,23 @@ def test_only_a_version_that_no_other_can_be_taken_for_is_gone_on_with(
     assert (brought(mover, target, now=now) < SIZE) == goes_on
 
 
+def test_a_tag_that_changes_counts_if_the_download_may_be_gone_on_with(
+    there: Host, target: Path, tmp_path: Path
+) -> None:
+    class Tagging(MemoryMover):
+        def stat(self, name: str) -> Facts | None:
+            facts = super().stat(name)
+            return facts and replace(facts, tag=f'"{len(self._host.calls)}"')
+
+    mover = Tagging(Place.parse(f"memory://{tmp_path.name}/"))
+    there.files["/a.dat"] = Kept(b"small", SETTLED)
+    download(mover, "/a.dat", target, token=BUSINESS)
+    there.files["/a.dat"] = Kept(os.urandom(SIZE), SETTLED)
+    with pytest.raises(SourceChanged):
+        download(mover, "/a.dat", target, token=BUSINESS)
+    assert os.listdir(target.parent) == ["a.dat"]
+
+
 def test_with_an_announced_checksum_every_version_is_gone_on_with(
     mover: MemoryMover, there: Host, target: Path, write: Write
 ) -> None:
