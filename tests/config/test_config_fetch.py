@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from posttroll.publisher import NoisyPublisher, create_publisher_from_dict_config
 
 from tranship.config import ConfigError, Loaded, Overrides, load
 from tranship.config.endpoints import NameServers, Provider
@@ -58,6 +59,26 @@ def test_pytroll_fetchers_file(tmp_path: Path) -> None:
     assert chain.topics == ("/segment",)
     assert chain.directory == "/data/{platform_name}"
     assert {"**", "file:///**", "gs://*/**"} < set(chain.allow)
+
+
+@pytest.mark.parametrize(
+    ("publisher", "port", "multicast"),
+    [
+        ({"nameservers": False}, 0, True),  # nobody could know it otherwise
+        ({"nameservers": False, "port": 0}, 0, True),
+        ({"nameservers": False, "port": 40001}, 40001, False),
+        ({"nameservers": False, "address": "tcp://*:40002"}, 40002, False),
+        ({"nameservers": None, "address": "tcp://*:40002"}, 0, True),
+        ({"nameservers": []}, 0, True),
+    ],
+)
+def test_where_the_fetcher_publishes(
+    tmp_path: Path, publisher: dict[str, Any], port: int, multicast: bool
+) -> None:
+    config = loaded(tmp_path, FETCHER | {"publisher_config": {"name": "x"} | publisher}).config
+    assert (config.publish.port, config.nameservers.multicast) == (port, multicast)
+    theirs = create_publisher_from_dict_config({"name": "x"} | publisher)
+    assert isinstance(theirs, NoisyPublisher) is multicast
 
 
 def test_what_the_fetchers_file_does_not_say(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from posttroll.publisher import NoisyPublisher, create_publisher_from_dict_config
 from trollmoves import client as their_client
 from trollmoves import server as their_server
 
@@ -381,7 +382,12 @@ nameservers = False
         assert chain.transfer_req_timeout == timedelta(seconds=float(told["transfer_req_timeout"]))
         assert list(chain.backup_targets) == (told["backup_targets"] or [])
     assert ours["a"].nameservers == NameServers(tuple(theirs["a"]["nameservers"]))
-    assert not ours["b"].nameservers
+    assert ours["b"].nameservers.multicast  # as nobody could know its port otherwise
+    for name, chain in ours.items():
+        told = theirs[name]
+        settings = {"name": name, "port": told["publish_port"], "nameservers": told["nameservers"]}
+        made_known = isinstance(create_publisher_from_dict_config(settings), NoisyPublisher)
+        assert made_known is bool(chain.nameservers)
     assert ours["a"].topic_of(ours["a"].providers[1]) == "/own/topic"
 
 
@@ -407,6 +413,11 @@ CLIENT_OPTIONS = {
     "no nameservers": ("req_timeout = 1", lambda c: c.nameservers == NameServers(multicast=True)),
     "nameservers": ("nameservers = h1 h2", lambda c: c.nameservers == NameServers(("h1", "h2"))),
     "nameservers off": ("nameservers = False", lambda c: c.nameservers == NameServers()),
+    "nameservers off, any port": (
+        "publish_port = 0\nnameservers = False",
+        lambda c: c.nameservers == NameServers(multicast=True),
+    ),
+    "nameservers empty": ("nameservers =", lambda c: c.nameservers == NameServers(multicast=True)),
     "nameservers on": ("nameservers = yes", lambda c: c.nameservers.multicast),
     "no compression": ("compression = False", lambda c: c.replace == {} and c.unpack is None),
     "compression": (

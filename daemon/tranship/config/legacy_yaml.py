@@ -206,9 +206,18 @@ def _fetcher(reading: _Reading) -> None:
     reading.publish(settings.get("port") or 0)
     reading.take(("name",), ("publisher_config", "name"))
     named = settings.get("nameservers")
-    if named is not None and reading.name_servers is None:
-        place = reading.old.place(("publisher_config", "nameservers"))
+    place = reading.old.place(("publisher_config", "nameservers"))
+    if is_no(named) and settings.get("address"):  # counts for something only then, as there
+        reading.take(("publish", "port"), ("publisher_config", "address"), _port_of)
+    if named and reading.name_servers is None:
+        if is_no(named) and reading.value["publish"]["port"] in (0, "0"):
+            named = "multicast"  # as there: nobody could know it otherwise
         reading.put(("nameservers",), "no" if is_no(named) else named, place)
+
+
+def _port_of(address: str) -> str:
+    """The port of tcp://host:port; of anything else, what is no port, to be told."""
+    return address.rpartition(":")[2] if address.startswith("tcp://") else address
 
 
 _UNUSED_TO_PUBLISH = ("aliases", "broadcast_interval", "min_port", "max_port")

@@ -45,9 +45,17 @@ def _section(section: Section, building: Building) -> None:
             _alone(key, item, section, report)
         elif key != "heartbeat":
             _replacement(key, item, building, report)
+    _discovery(section, building)
     unpacking(section, building, "xritdecompressor")
     heartbeat(items, building, report)
     tell_destination(items, report)
+
+
+def _discovery(section: Section, building: Building) -> None:
+    """Make any free port known by multicast in any case: nobody could know it otherwise, as there."""
+    named = section.items.get("nameservers")
+    if named is not None and is_off(named.text) and int(_port(text_of(section, "publish_port"))) == 0:
+        building.put(("nameservers",), "multicast", named.place)
 
 
 def _alone(key: str, item: Item, section: Section, report: Report) -> None:
@@ -72,7 +80,7 @@ def _old_and_new(text: str) -> str | dict[str, str]:
 
 
 def _name_servers(text: str) -> str:
-    return "multicast" if text.lower() in YES else "no" if text == "0" else text
+    return "multicast" if text.lower() in (*YES, "") else "no" if text == "0" else text
 
 
 def _port(text: str) -> str:
@@ -97,7 +105,9 @@ CLIENT: Mapping[str, Old] = MappingProxyType(
         "login": Old("login", "", _login),
         "topic": Old("topic"),
         "publish_port": Old("publish.port", "no number: any free port", _port),
-        "nameservers": Old("nameservers", "not given: multicast", _name_servers),
+        "nameservers": Old(
+            "nameservers", "not given, empty, or off and no `publish_port`: multicast", _name_servers
+        ),
         "processing_delay": Old("processing_delay", "in seconds", _delay),
         "heartbeat_alarm_scale": Old("heartbeat_alarm_scale", "not given, or `heartbeat = False`: 0"),
         "req_timeout": Old("req_timeout", "in seconds"),
