@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,9 +109,13 @@ class Process:
 class Ear:
     """Listens to a publisher, as a plain ZeroMQ subscriber, and keeps what it hears."""
 
-    def __init__(self, context: "zmq.Context[Any]", port: int, topic: str = "") -> None:
+    def __init__(
+        self, context: "zmq.Context[Any]", port: int, topic: str = "", by: Mapping[int, bytes] = {}
+    ) -> None:
         self.messages: list[Message] = []
         self._socket = context.socket(zmq.SUB)
+        for option, key in by.items():
+            self._socket.setsockopt(option, key)
         self._socket.rcvhwm = 0
         self._socket.subscribe(prefix(topic))
         self._socket.connect(f"tcp://127.0.0.1:{port}")
@@ -263,9 +267,9 @@ class Site:
         """What lies at the destination, by name."""
         return {path.name: path.read_bytes() for path in self.outgoing.rglob("*") if path.is_file()}
 
-    def ear(self, port: int, topic: str = "") -> Ear:
-        """Listen to a publisher of this host."""
-        ear = Ear(self._context, port, topic)
+    def ear(self, port: int, topic: str = "", by: Mapping[int, bytes] = {}) -> Ear:
+        """Listen to a publisher of this host; by these keys."""
+        ear = Ear(self._context, port, topic, by)
         self._ears.append(ear)
         return ear
 

@@ -14,11 +14,11 @@ from tranship.wire.messages import Message
 
 
 async def make_known(
-    bus: Bus, address: str, name: str, name_servers: NameServers, on_oddity: OnOddity
+    bus: Bus, publisher: Publisher, name: str, name_servers: NameServers, on_oddity: OnOddity
 ) -> None:
-    """Make the publisher called name, bound at address, known to name_servers, for ever. Returns if there are none."""
+    """Make the publisher, by this name, known to name_servers, for ever. Returns if there are none."""
     ports = Ports.from_environment(os.environ)
-    card = Card(name, address)
+    card = Card(name, publisher.address, encrypted=publisher.encrypted)
     async with asyncio.TaskGroup() as tasks:
         for host in name_servers.hosts:
             tasks.create_task(register(bus, card, host, ports, on_oddity))

@@ -197,14 +197,16 @@ SERVER_CASES = {
         ("request: 9092", "request: {port: 9092, bind: 0.0.0.0}"),
         [
             ":6: chains.a.request.bind: 0.0.0.0 can be reached from other machines, and no security is named; "
-            "add `security: trusted-network` if everybody there may be trusted, or bind to 127.0.0.1"
+            "add `security: curve` to let in who has a key, `security: trusted-network` if everybody there may be "
+            "trusted, or bind to 127.0.0.1"
         ],
     ),
     "an open socket that says it is not": (
         ("request: 9092", 'request: {port: 9092, bind: "*", security: loopback}'),
         [
             ":6: chains.a.request.bind: * can be reached from other machines, and no security is named; "
-            "add `security: trusted-network` if everybody there may be trusted, or bind to 127.0.0.1"
+            "add `security: curve` to let in who has a key, `security: trusted-network` if everybody there may be "
+            "trusted, or bind to 127.0.0.1"
         ],
     ),
     "a bind to a name": (
@@ -213,7 +215,7 @@ SERVER_CASES = {
     ),
     "a security that is none": (
         ("request: 9092", "request: {port: 9092, security: none}"),
-        [":6: chains.a.request.security: 'none' does not fit; give loopback or trusted-network"],
+        [":6: chains.a.request.security: 'none' does not fit; give loopback, trusted-network or curve"],
     ),
     "a request address with a port": (
         "    request_address: host:9092\n",

@@ -168,7 +168,7 @@ def test_every_option_of_a_client(tmp_path):
 
 def test_what_holds_if_nothing_is_given(tmp_path):
     chain = server(tmp_path).config.chains["a"]
-    assert chain.request == Socket(port=9092, bind="127.0.0.1", security=Security.LOOPBACK)
+    assert chain.request == Socket(port=9092, bind="127.0.0.1", security=None)
     assert (chain.allow, chain.settle, chain.delete, chain.checksum) == ((), Closed(), False, Checksum.XXH128)
     assert (chain.remove_delay, chain.announce_empty_after) == (timedelta(seconds=30), None)
 

@@ -14,6 +14,7 @@ import yaml
 import zmq
 
 from servers import s3
+from servers.keys import Ring
 from servers.ssh import PASSWORD, USER, asyncsshd
 from stage import Ear, Process, Site, free_port, wait_for
 from tranship.config import load, taken_on_trust
@@ -22,7 +23,7 @@ from tranship.wire.messages import compose
 CONFIG = Path(__file__).parents[2] / "config"
 NEW = (
     *("mirror", "spare", "fci", "fci-archive", "granules", "quicklooks", "upload", "dispatcher"),
-    *("fetch", "move"),
+    *("fetch", "move", "closed"),
 )
 
 
@@ -225,6 +226,36 @@ def test_between_two_networks_and_with_a_spare(tmp_path):
         assert {p.name: p.read_bytes() for p in arrived.iterdir()} == {n: n.encode() for n in segments()}
         assert {m.data["platform_name"] for m in spare.of("file")} == {"Meteosat-11"}
         assert len({m.data["tranship"]["id"] for m in spare.of("file")}) == len(spare.of("file"))
+
+
+def test_across_networks_by_keys(tmp_path):
+    """server.yaml, closed by keys, -> closed.yaml; who has no key hears neither."""
+    ring = Ring(tmp_path / "keys").make("archive", "kiruna", "ear")
+    keys = f"curve: {{secret_key_file: {ring.secret('kiruna')}, clients: {ring.clients}}}"
+    theirs = {"role: server": f"role: server\n{keys}", "security: trusted-network": "security: curve"}
+    ours = {
+        "/etc/tranship/keys/archive.key_secret": str(ring.secret("archive")),
+        "/etc/tranship/keys/clients": str(ring.clients),
+        "/etc/tranship/keys/kiruna.key": str(ring.public("kiruna")),
+        "/etc/tranship/keys/svalbard.key": str(ring.public("kiruna")),
+    }
+    with Site(tmp_path) as site:
+        here = Here(site)
+        here.start("server", "server", ("hrit-0deg",), **theirs)
+        here.start("client", "closed", ("hrit-0deg",), **ours)
+        ports = {name: here.port(*name) for name in (("192.0.2.10", "9010"), ("192.0.2.30", "9020"))}
+        ear = site.ear(ports["192.0.2.30", "9020"], by=ring.by("ear", "archive"))
+        deaf = [site.ear(port) for port in ports.values()]
+        arrived, names = here.data / "hrit/2026/11/22", iter(segments())
+
+        def heard() -> bool:
+            name = next(names)
+            (here.data / "in/hrit" / name).write_bytes(name.encode())
+            wait_for((arrived / name).exists, f"{name} arrives")
+            return bool(ear.of("file"))
+
+        wait_for(heard, "a file is told to who has a key")
+        assert not any(each.listen() for each in deaf)
 
 
 def test_quicklooks_go_into_a_bucket_and_come_out_of_it(tmp_path):

@@ -3,7 +3,7 @@
 import typer
 
 from tranship import __version__
-from tranship.cli import check, clean, convert, demo, failed, process, request, resend, status, trace
+from tranship.cli import check, clean, convert, demo, failed, keys, process, request, resend, status, trace
 from tranship.cli.old_flags import FetchCommand, PublishingCommand
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("dispatch", cls=PublishingCommand, hidden=True)(process.dispatcher)
 app.command("clean")(clean.clean)
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
+app.command("keys")(keys.keys)
 app.add_typer(request.app, name="request")
 app.command("status")(status.status)
 app.command("trace")(trace.trace)

@@ -11,9 +11,12 @@ import typer
 
 from tranship.cli.ending import NO, ended, explained
 from tranship.cli.login import VARIABLE, place_of
-from tranship.config.findings import ConfigError
+from tranship.config.curve import Curve, keys_of
+from tranship.config.findings import ConfigError, Finding
 from tranship.config.load import load
 from tranship.run.supervisor import Exit
+from tranship.wire.doorman import read_clients
+from tranship.wire.keys import KeyFileError
 from tranship_movers.checks import Ground, run
 from tranship_movers.errors import Misconfigured
 from tranship_movers.place import Place
@@ -59,6 +62,7 @@ def _check_file(file: Path, *, as_json: bool) -> None:
     told: dict[str, Any] = {"file": str(file), "good": True, "errors": [], "warnings": []}
     try:
         loaded = load(file)
+        _check_keys(loaded.config.curve, file)
     except ConfigError as error:
         if as_json:
             told |= {"good": False, "errors": [asdict(finding) for finding in error.findings]}
@@ -70,6 +74,17 @@ def _check_file(file: Path, *, as_json: bool) -> None:
     count = f"{len(chains)} chain{'' if len(chains) == 1 else 's'}"
     told |= {"role": role, "chains": chains, "warnings": [asdict(warning) for warning in loaded.warnings]}
     typer.echo(json.dumps(told) if as_json else f"{file}: good, role {role}, {count}: {', '.join(chains)}")
+
+
+def _check_keys(curve: Curve | None, file: Path) -> None:
+    """Read the files of keys, and those of clients. Raises ConfigError."""
+    try:
+        keys = keys_of(curve)
+        if keys and keys.door:
+            for path, why in read_clients(keys.door.clients).broken.items():
+                raise KeyFileError(f"{path}: {why}")
+    except KeyFileError as error:
+        raise ConfigError([Finding(str(file), 0, "curve", str(error))]) from None
 
 
 def _check_place(place: Place, given: Mapping[str, str], *, as_json: bool) -> None:

@@ -15,12 +15,14 @@ import typer
 from tranship.cli.ending import NO, ended, explained
 from tranship.cli.process import File, LogFile, Verbose, log_into, odd
 from tranship.config.clean import CleanChain, CleanConfig, Mail
+from tranship.config.curve import keys_of
 from tranship.config.load import load
 from tranship.core.clock import SystemClock
 from tranship.roles import clean as role
 from tranship.run.log import STORY, Lines, set_up
 from tranship.run.supervisor import Exit
 from tranship.steps.clean import clean as sweep
+from tranship.wire.keys import Keys
 from tranship.wire.zeromq import ZeroMQBus
 
 log = logging.getLogger("tranship")
@@ -57,7 +59,7 @@ def clean(
         errors = _list(chains)
     else:
         with explained():
-            summary = asyncio.run(_run(config, chains))
+            summary = asyncio.run(_run(config, chains, keys_of(config.curve)))
         errors = summary.errors
         typer.echo(f"{file}: deleted {summary}")
     for path, reason in errors:
@@ -88,8 +90,8 @@ def _list(chains: Mapping[str, CleanChain]) -> list[tuple[str, str]]:
     return errors
 
 
-async def _run(config: CleanConfig, chains: Mapping[str, CleanChain]) -> role.Summary:
-    bus = ZeroMQBus(odd)
+async def _run(config: CleanConfig, chains: Mapping[str, CleanChain], keys: Keys | None) -> role.Summary:
+    bus = ZeroMQBus(odd, keys)
     try:
         return await role.run(config, chains, bus, SystemClock(), Lines(logging.getLogger(STORY)), odd)
     finally:

@@ -100,7 +100,7 @@ class _Site:
 
     def _write(self, role: str, chain: dict[str, Any], **options: Any) -> None:
         journal = str(self.folder / f"{role}.journal")
-        config = {"role": role, "journal": journal, **options, "chains": {"hrit": chain}}
+        config = {"role": role, "journal": journal, "curve": None, **options, "chains": {"hrit": chain}}
         (self.folder / f"{role}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     def log(self, role: str) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tranship import __version__
+from tranship.config.curve import keys_of
 from tranship.config.load import Overrides, load
 from tranship.config.server import Watch
 from tranship.core.clock import SystemClock
@@ -44,6 +45,7 @@ from tranship.run.metrics import registry, served
 from tranship.run.reload import Source
 from tranship.run.supervisor import Exit, Role, run_process, supervise
 from tranship.run.systemd import Notify
+from tranship.wire.keys import Keys
 from tranship.wire.zeromq import ZeroMQBus
 from tranship_movers.pool import Pool
 
@@ -228,16 +230,19 @@ def _run(role: str, file: Path, overrides: Overrides, telling: Telling) -> NoRet
         set_up("DEBUG" if telling.verbose else "INFO", telling.log_config)
         source = Source(lambda: _read(file, role, overrides), [file])
         config = source.load()
+        keys = keys_of(config.curve)
         with held(Path(config.journal)):
-            return await _work(role, file, source, config, telling)
+            return await _work(role, file, source, config, keys, telling)
 
     run_process(main)
 
 
-async def _work(role: str, file: Path, source: Source[Any], config: Any, telling: Telling) -> Exit:
+async def _work(
+    role: str, file: Path, source: Source[Any], config: Any, keys: Keys | None, telling: Telling
+) -> Exit:
     made, health = ROLES[role], Health()
     journal = Journal.open(Path(config.journal), made.schema, role)
-    bus = ZeroMQBus(odd)
+    bus = ZeroMQBus(odd, keys)
     story = Lines(logging.getLogger(STORY))
     around = Surroundings(
         bus, Pool(), wrong_clock(os.environ) or SystemClock(), story, health, RetryPolicy(), odd

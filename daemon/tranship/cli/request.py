@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,9 +18,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from tranship.cli.ending import ended, explained
 from tranship.cli.login import VARIABLE, place_of, told_to
 from tranship.cli.old_flags import RequestGroup
+from tranship.config.checks import taken_on_trust
+from tranship.config.curve import Curve, keys_of
+from tranship.config.findings import ConfigError, Report
+from tranship.config.legacy.posttroll import posttrolls_curve
+from tranship.config.load import load
 from tranship.run.supervisor import Exit
 from tranship.steps.request import Failure, read_reply
 from tranship.wire.contract import BusError, host_and_port
+from tranship.wire.keys import Keys
 from tranship.wire.messages import Message, Unsendable, compose
 from tranship.wire.zeromq import ZeroMQBus
 
@@ -49,11 +57,34 @@ def _topic(text: str) -> str:
     return text if text.startswith("/") else f"/{text}"
 
 
+def _keys(config: Path | None) -> Keys | None:
+    """The keys of a configuration; without one, those that posttroll's settings name."""
+    with explained():
+        if config is not None:
+            return keys_of(load(config, folders=taken_on_trust).config.curve)
+        report = Report("posttroll")
+        named = posttrolls_curve(report, os.environ)
+        if report.errors:
+            raise ConfigError(report.errors)
+        if named is None:
+            return None
+        named.pop("client_addresses", None)  # nobody comes here
+        return keys_of(Curve.model_validate(named))
+
+
 Server = Annotated[
     str,
     typer.Argument(help="host:port of the chain's request socket.", show_default=False, callback=_address),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the reply's data as JSON.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Connect by the keys of this configuration (`curve`), else by those that posttroll's settings name.",
+        show_default=False,
+    ),
+]
 Patience = Annotated[
     float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the reply, or a sign of progress.")
 ]
@@ -75,14 +106,34 @@ Spam = Annotated[
 ]
 
 
+@dataclass
+class Addressee:
+    """Who is asked, by which keys, and what was odd about it."""
+
+    address: str
+    keys: Keys | None
+    trouble: str = ""
+
+    def odd(self, peer: str, what: str) -> None:
+        """Keep what is odd."""
+        del peer
+        self.trouble = f" It {what.partition(': ')[2]}."
+
+
 @app.command()
 def ping(
-    server: Server, extra: Extra = "", spam: Spam = None, as_json: AsJson = False, timeout: Patience = 5.0
+    server: Server,
+    extra: Extra = "",
+    spam: Spam = None,
+    as_json: AsJson = False,
+    timeout: Patience = 5.0,
+    config: Config = None,
 ) -> None:
     """Ask whether a server is there, and which station it is."""
+    there = Addressee(server, _keys(config))
 
     def ask() -> None:
-        data = _asked(server, _composed("/ping", "ping", _items(extra)), "pong", timeout).fields
+        data = _asked(there, _composed("/ping", "ping", _items(extra)), "pong", timeout).fields
         station = data.get("station", "unknown")
         typer.echo(json.dumps(data) if as_json else f"{server}: here is station {station}")
 
@@ -100,12 +151,14 @@ def info(
     spam: Spam = None,
     as_json: AsJson = False,
     timeout: Patience = 5.0,
+    config: Config = None,
 ) -> None:
     """List what a server has announced, newest first."""
+    there = Addressee(server, _keys(config))
 
     def ask() -> None:
         request = _composed(topic, "info", {"max_count": count, **_items(extra)})
-        data = _asked(server, request, "info", timeout).fields
+        data = _asked(there, request, "info", timeout).fields
         if as_json:
             typer.echo(json.dumps(data))
             return
@@ -144,6 +197,7 @@ def push(
     spam: Spam = None,
     as_json: AsJson = False,
     timeout: Patience = 60.0,
+    config: Config = None,
 ) -> None:
     """Have a server move an announced file (again), to reprocess it."""
     place = place_of(destination)
@@ -151,7 +205,8 @@ def push(
         raise typer.BadParameter(
             f"{path!r} is no full path; give it as the server's log and `tranship trace` do"
         )
-    ours = _is_ours(server, timeout)
+    there = Addressee(server, _keys(config))
+    ours = _is_ours(there, timeout)
     data = {
         **_items(extra),
         "uri": path,
@@ -162,7 +217,7 @@ def push(
 
     def ask() -> None:
         with _shown(path) as tell:
-            reply = _answer(server, _composed(topic, "push", data), timeout, tell)
+            reply = _answer(there, _composed(topic, "push", data), timeout, tell)
         told = read_reply(reply, timeout)
         if told.data is None:
             failure = told.failure if ours and told.failure else None
@@ -210,7 +265,7 @@ def _ticket() -> str:
     return f"by-hand-{os.getpid()}"
 
 
-def _is_ours(server: str, timeout: float) -> bool:
+def _is_ours(server: Addressee, timeout: float) -> bool:
     """Whether server answers as ours do, with the id of the request. Ends the command if none is there."""
     pong = _asked(
         server, compose("/ping", "ping", {"tranship": {"v": 1, "id": _ticket()}}), "pong", min(timeout, 5.0)
@@ -218,12 +273,12 @@ def _is_ours(server: str, timeout: float) -> bool:
     return pong.ticket == _ticket()
 
 
-def _asked(server: str, message: Message, wanted: str, timeout: float) -> Message:
+def _asked(server: Addressee, message: Message, wanted: str, timeout: float) -> Message:
     """The reply to message, of the type that is wanted; else the command ends by saying what came instead."""
     reply = _answer(server, message, timeout)
     if reply.type != wanted:
         reason = reply.fields.get("reason") or reply.data or "it does not know such requests"
-        raise ended(f"{server}: answers a {message.type} with {reply.type}: {reason}")
+        raise ended(f"{server.address}: answers a {message.type} with {reply.type}: {reason}")
     return reply
 
 
@@ -231,23 +286,25 @@ Tell = Callable[[int, int], None]
 """Called with the bytes that are moved, and all that there are."""
 
 
-def _answer(server: str, message: Message, timeout: float, tell: Tell = lambda moved, total: None) -> Message:
+def _answer(
+    server: Addressee, message: Message, timeout: float, tell: Tell = lambda moved, total: None
+) -> Message:
     """Whatever server replies to message; the command ends if that is nothing."""
     with explained():
         reply = asyncio.run(_ask(server, message, timeout, tell))
     if reply is None:
         raise ended(
-            f"{server}: no answer within {timeout:g} s; does a server take requests there"
-            " (`tranship status` on its host, `request` in its configuration)?",
+            f"{server.address}: no answer within {timeout:g} s; does a server take requests there"
+            " (`tranship status` on its host, `request` in its configuration)?" + server.trouble,
             Exit.UNAVAILABLE,
         )
     return reply
 
 
-async def _ask(server: str, message: Message, timeout: float, tell: Tell) -> Message | None:
-    bus = ZeroMQBus()
+async def _ask(server: Addressee, message: Message, timeout: float, tell: Tell) -> Message | None:
+    bus = ZeroMQBus(server.odd, server.keys)
     try:
-        asker = bus.asker(f"tcp://{server}", many=False)
+        asker = bus.asker(f"tcp://{server.address}", many=False)
         asker.ask(message, _ticket(), timeout)
         while True:
             for answer in await asker.answered():

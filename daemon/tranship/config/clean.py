@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from tranship.config.curve import CurveOrNone
 from tranship.config.endpoints import EVERYWHERE, Discovery, Host, NameServers, Security, Socket
 from tranship.config.findings import Place, Report, nearest
 from tranship.config.ini_file import Item, Section
@@ -102,6 +103,7 @@ class CleanConfig(Options):
     mail: Annotated[Mail | None, Default("none"), Wanted("a block of host, to and subject")] = Field(
         default=None, description="Where errors are mailed to, with `-m`."
     )
+    curve: CurveOrNone = None
     chains: Annotated[Mapping[Name, CleanChain], Wanted("a block for each folder, by its name")] = Field(
         description="The folders, by name."
     )
@@ -152,7 +154,7 @@ def clean_tree(sections: list[Section], report: Report) -> Tree:
         _age(section, chain, places, report)
     if value.get("mail", {}).keys() - {"subject"} != {"host", "to"}:
         value.pop("mail", None)  # it needs all of them there, too
-    return Tree(value, places, glue=" ")
+    return Tree(value, places, glue=" ", old=True)
 
 
 def _based(chain: dict[str, Any], places: dict[Loc, Place], section: Section, report: Report) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, model_validator
 
 from tranship.config.asking import Asks
+from tranship.config.curve import CurveOrNone
 from tranship.config.endpoints import Discovery, Hosts, NameServers, Providers, Socket
 from tranship.config.kinds import (
     Default,
@@ -103,6 +104,7 @@ class ClientConfig(Options):
         default=timedelta(days=7),
         description="How long the journal keeps what is settled: what was delivered, and what was given up.",
     )
+    curve: CurveOrNone = None
     chains: Annotated[Mapping[Name, ClientChain], Wanted("a block for each chain, by its name")] = Field(
         description="The chains, by name."
     )

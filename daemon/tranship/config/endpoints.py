@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tranship.config.kinds import Options, Port, Wanted, given, is_no, refuse, words
+from tranship.config.kinds import Default, Options, Port, Wanted, given, is_no, refuse, words
+from tranship.wire.contract import Guard
 
 EVERYWHERE = "*"
 """The address of all interfaces of this host."""
@@ -19,6 +20,7 @@ class Security(StrEnum):
 
     LOOPBACK = "loopback"
     TRUSTED_NETWORK = "trusted-network"
+    CURVE = "curve"
 
 
 def _host(text: str) -> str:
@@ -63,10 +65,15 @@ class Socket(Options):
         default="127.0.0.1",
         description="The address it listens on. By default only programs on this host reach it.",
     )
-    security: Annotated[Security, Wanted("loopback or trusted-network")] = Field(
-        default=Security.LOOPBACK,
-        description="What keeps strangers away: `loopback` (only this host reaches it), or `trusted-network` "
-        "(everybody who reaches the address is trusted), which has to be named to bind to anything else.",
+    security: Annotated[
+        Security | None,
+        Default("`loopback`; with a block `curve`: that"),
+        Wanted("loopback, trusted-network or curve"),
+    ] = Field(
+        default=None,
+        description="What keeps strangers away: `loopback` (only this host reaches it), `curve` (only who has a key "
+        "gets in, see there), or `trusted-network` (everybody who reaches the address is trusted). One of the last "
+        "two has to be named to bind to anything but loopback.",
     )
 
     @model_validator(mode="before")
@@ -76,13 +83,21 @@ class Socket(Options):
 
     @model_validator(mode="after")
     def _names_its_security(self) -> "Socket":
-        if self.security is Security.LOOPBACK and not self.is_loopback:
+        if self.security in (None, Security.LOOPBACK) and not self.is_loopback:
             raise refuse(
                 f"{self.bind} can be reached from other machines, and no security is named",
-                "add `security: trusted-network` if everybody there may be trusted, or bind to 127.0.0.1",
+                "add `security: curve` to let in who has a key, `security: trusted-network` if everybody there may"
+                " be trusted, or bind to 127.0.0.1",
                 key="bind",
             )
         return self
+
+    @property
+    def guard(self) -> Guard:
+        """What keeps strangers away, in the words of the wire."""
+        if self.security is None:
+            return Guard.IF_ANY
+        return Guard.KEYS if self.security is Security.CURVE else Guard.NONE
 
     @property
     def is_loopback(self) -> bool:

@@ -54,6 +54,10 @@ class Report:
         """Something that works, but probably not as it was meant."""
         self._warnings[Finding(self.file, place.line, place.key, problem, advice)] = None
 
+    def withdraw(self, problem: str) -> None:
+        """Forget the warnings that begin so: they do not hold."""
+        self._warnings = {told: None for told in self._warnings if not told.problem.startswith(problem)}
+
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The errors, in the order of the file."""

@@ -20,6 +20,7 @@ from tranship.config.checks import (
 from tranship.config.clean import CleanChain, CleanConfig, clean_tree
 from tranship.config.client import ClientChain, ClientConfig
 from tranship.config.convert import converted
+from tranship.config.curve import check_curve
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.endpoints import NameServers, Socket
 from tranship.config.fetch import FetchChain, FetchConfig
@@ -32,6 +33,7 @@ from tranship.config.legacy import kind_of, read_sections
 from tranship.config.legacy.client import CLIENT, client_tree
 from tranship.config.legacy.mirror import mirror_tree
 from tranship.config.legacy.move import move_tree
+from tranship.config.legacy.posttroll import with_posttrolls_keys
 from tranship.config.legacy.server import SERVER, server_tree
 from tranship.config.legacy_yaml import modernised
 from tranship.config.logins import Unseen, with_login
@@ -131,6 +133,7 @@ def _loaded(tree: Tree, report: Report, path: Path, around: Circumstances) -> Lo
     config = judged(reading.config, tree, report, _hints(named))
     if config is not None:
         config = reading.check(config, tree, report, around)
+        check_curve(config, tree, report)
     if config is None or report.errors:
         raise ConfigError(report.errors)
     if not isinstance(config, CleanConfig):  # it has none
@@ -162,6 +165,11 @@ def _text(path: Path, report: Report) -> str:
 
 
 def _tree(text: str, role: str | None, report: Report, overrides: Overrides) -> Tree:
+    tree = _plain_tree(text, role, report, overrides)
+    return with_posttrolls_keys(tree, report, os.environ)
+
+
+def _plain_tree(text: str, role: str | None, report: Report, overrides: Overrides) -> Tree:
     if looks_like_ini(text):
         return _ini_tree(text, role, report, overrides)
     tree = read_yaml(text, report)

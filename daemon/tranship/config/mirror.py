@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from tranship.config.asking import Asks
+from tranship.config.curve import CurveOrNone
 from tranship.config.endpoints import Discovery, Host, NameServers, Providers, Socket
 from tranship.config.kinds import (
     Count,
@@ -105,6 +106,7 @@ class MirrorConfig(Options):
         default=timedelta(days=7),
         description="How long the journal keeps what is settled: announcements, for replays, and what was brought.",
     )
+    curve: CurveOrNone = None
     chains: Annotated[Mapping[Name, MirrorChain], Wanted("a block for each chain, by its name")] = Field(
         description="The chains, by name."
     )

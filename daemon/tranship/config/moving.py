@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from tranship.config.curve import CurveOrNone
 from tranship.config.endpoints import Discovery, Hosts, NameServers, Provider, Socket, provider
 from tranship.config.kinds import (
     Default,
@@ -152,3 +153,4 @@ class Moves(Options):
         default=timedelta(days=7),
         description="How long the journal keeps what is settled: what was moved, and what was given up.",
     )
+    curve: CurveOrNone = None

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from tranship.config.clean import CleanChain, CleanConfig, Mail
 from tranship.config.client import ClientChain, ClientConfig
+from tranship.config.curve import Curve
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig, DispatcherRoute
 from tranship.config.elsewhere import Filesystem, Listen
 from tranship.config.endpoints import Socket
@@ -88,6 +89,9 @@ def page() -> str:
         "## Sockets: `publish` and `request`",
         _SOCKETS,
         _table(Socket),
+        "## Keys: `curve`",
+        _CURVE,
+        _table(Curve),
         "## Packed files: `unpack`",
         _UNPACK,
         _table(Unpack),
@@ -285,8 +289,27 @@ _SOCKETS = """
 only. To bind it to anything else, say what keeps strangers away:
 
 ```yaml
+publish: {port: 9010, bind: 192.0.2.7, security: curve}              # keys, see below
 publish: {port: 9010, bind: 192.0.2.7, security: trusted-network}
 ```
+"""
+
+_CURVE = """
+One block at the top of the file, for everything that the process binds and connects to. [security.md](security.md)
+says how keys are made, handed out and taken back; `config/closed.yaml` is an example.
+
+```yaml
+curve:
+  secret_key_file: /etc/tranship/keys/sat.key_secret
+  clients: /etc/tranship/keys/clients              # who may connect: their *.key
+  server_key_file: /etc/tranship/keys/hub.key      # whom we connect to
+  server_keys: {192.0.2.9: /etc/tranship/keys/other.key, 127.0.0.1: plain}
+publish: {port: 9010, bind: "*", security: curve}
+```
+
+A socket that is to stay plain all the same says so: `security: loopback` or `trusted-network`. A file without this
+block takes posttroll's settings, if they ask for encryption (`POSTTROLL_BACKEND=secure_zmq`); an empty `curve:` keeps
+them out. The block takes effect at the start only; the folder of the clients' keys is looked at all the time.
 """
 
 _UNPACK = """

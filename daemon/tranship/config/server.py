@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from tranship.config.curve import CurveOrNone
 from tranship.config.elsewhere import Filesystem, Listen
 from tranship.config.endpoints import Discovery, Host, NameServers, Socket
 from tranship.config.kinds import (
@@ -174,6 +175,7 @@ class ServerConfig(Options):
         description="How long the journal keeps what is settled: announcements of files that "
         "are there no more, for replays.",
     )
+    curve: CurveOrNone = None
     chains: Annotated[Mapping[str, ServerChain], Wanted("a block for each chain, by its name")] = Field(
         description="The chains, by name."
     )

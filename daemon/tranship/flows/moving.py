@@ -31,7 +31,7 @@ def moving(
         if config.publish is None:
             yield Opened(lambda name, options: chain(name, options, None))
             return
-        publisher = around.bus.publisher(config.publish.address, config.name)
+        publisher = around.bus.publisher(config.publish.address, config.name, config.publish.guard)
         try:
             await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
             yield Opened(
@@ -47,9 +47,7 @@ def moving(
 def _parts(config: PublisherConfig[O], publisher: Publisher, around: Surroundings) -> Mapping[str, Part]:
     name, heartbeat = config.name, config.heartbeat
     parts: dict[str, Part] = {
-        "discovery": lambda: make_known(
-            around.bus, publisher.address, name, config.nameservers, around.on_oddity
-        )
+        "discovery": lambda: make_known(around.bus, publisher, name, config.nameservers, around.on_oddity)
     }
     if heartbeat:
         parts["heartbeat"] = lambda: beating(publisher, name, heartbeat)

@@ -84,7 +84,7 @@ def serving(
     async def opened() -> AsyncIterator[Opened[O, C]]:
         numbers = Numbers(await book.identity(uuid.uuid4().hex[:12]), await book.heads())
         numbers.told = dict(numbers.heads)
-        publisher = around.bus.publisher(config.publish.address, config.name)
+        publisher = around.bus.publisher(config.publish.address, config.name, config.publish.guard)
         audience = asyncio.Event()
         asyncio.get_running_loop().call_later(AUDIENCE, audience.set)
         voice = Voice(publisher, numbers, around.clock.now(), audience)
@@ -115,7 +115,7 @@ def _parts(
         ),
         "deletions": lambda: _remove(chains, book, around),
         "discovery": lambda: make_known(
-            around.bus, publisher.address, config.name, config.nameservers, around.on_oddity
+            around.bus, publisher, config.name, config.nameservers, around.on_oddity
         ),
     }
 

@@ -22,6 +22,7 @@ class Telling:
     def __init__(self, chain: str, book: ServerBook, voice: Voice, around: Surroundings) -> None:
         """Nothing is told again before `run`."""
         self.address = voice.publisher.address
+        self.encrypted = voice.publisher.encrypted
         self._chain = chain
         self._book = book.telling
         self._voice = voice

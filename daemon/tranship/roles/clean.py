@@ -40,9 +40,9 @@ async def run(
     """Clean the folders of chains, and tell who listens."""
     if config.publish is None:
         return await _clean(chains, None, clock, story)
-    publisher = bus.publisher(config.publish.address, config.name)
+    publisher = bus.publisher(config.publish.address, config.name, config.publish.guard)
     try:
-        known = asyncio.create_task(make_known(bus, publisher.address, config.name, config.nameservers, odd))
+        known = asyncio.create_task(make_known(bus, publisher, config.name, config.nameservers, odd))
         try:
             await asyncio.sleep(config.audience.total_seconds())
             summary = await _clean(chains, publisher, clock, story)

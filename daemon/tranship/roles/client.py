@@ -81,7 +81,9 @@ class _Chain:
         """Work until cancelled."""
         options, begin = self.options, asyncio.Event()
         await self._sharing.begin()
-        publisher = self._around.bus.publisher(options.publish.address, f"move_it_{self.name}")
+        publisher = self._around.bus.publisher(
+            options.publish.address, f"move_it_{self.name}", options.publish.guard
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hearing.run(self, self.started, begin))
@@ -180,8 +182,6 @@ class _Chain:
             return signed(beat, self._sharing.client)
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(
-                make_known(around.bus, publisher.address, name, options.nameservers, around.on_oddity)
-            )
+            tasks.create_task(make_known(around.bus, publisher, name, options.nameservers, around.on_oddity))
             if options.heartbeat:
                 tasks.create_task(beating(publisher, name, options.heartbeat, with_id))

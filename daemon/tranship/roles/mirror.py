@@ -107,7 +107,7 @@ class _Chain:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        answerer = self._around.bus.answerer(self._options.request.address)
+        answerer = self._around.bus.answerer(self._options.request.address, self._options.request.guard)
         self._address = request_address(self._options.request_address, answerer)
         self._topics = set(await self._books.mirror.topics(self._name))
         await self._books.server.transfers.broken_off(self._name)

@@ -107,7 +107,7 @@ class _Chain:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        answerer = self._around.bus.answerer(self._socket.address)
+        answerer = self._around.bus.answerer(self._socket.address, self._socket.guard)
         self._address = request_address(self.options.request_address, answerer)
         try:
             if (

@@ -11,6 +11,7 @@ that is closed meanwhile gets a BusError.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Protocol
 
 from tranship.wire.messages import Message
@@ -27,7 +28,10 @@ class Counts:
     sent: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     """By kind: "undecodable", "too long", "malformed frames", "unknown reply" (of a peer's);
-    "slow listener", "slow asker", "asker gone" (of ours)."""
+    "slow listener", "slow asker", "asker gone" (of ours).
+
+    Where keys are used, also connections that were refused: "no keys", "unknown key", "address not allowed",
+    "wrong server key", "broken handshake" (those of peers), "not let in", "broken off" (ours)."""
 
 
 OnOddity = Callable[[str, str], None]
@@ -66,11 +70,24 @@ AUDIENCE = 1.0
 """Seconds after binding until subscribers that reconnect (ZeroMQ tries every 0.1 s) can hear a publisher."""
 
 
+class Guard(Enum):
+    """What keeps strangers from what is bound."""
+
+    IF_ANY = auto()
+    """Keys, if the bus has any."""
+    KEYS = auto()
+    """Keys; without, it is not bound."""
+    NONE = auto()
+    """Nothing: everybody who reaches it is let in."""
+
+
 class Publisher(Protocol):
     """Tells everybody who listens."""
 
     address: str
     """Where it is bound, tcp://host:port, the port a real one even if 0 was asked for."""
+    encrypted: bool
+    """Whether only who has a key hears it."""
 
     def tell(self, messages: Sequence[Message]) -> None:
         """Send, in this order. Never blocks; a slow subscriber loses, and notices by the sequence numbers.
@@ -160,7 +177,7 @@ class Bus(Protocol):
 
     counts: Counts
 
-    def publisher(self, address: str, name: str) -> Publisher:
+    def publisher(self, address: str, name: str, guard: Guard = Guard.IF_ANY) -> Publisher:
         """Bind at address (tcp://host:port; port 0: any). Raises BusError if it can't be bound."""
 
     def subscription(self) -> Subscription:
@@ -172,7 +189,7 @@ class Bus(Protocol):
         Raises BusError if it is no address.
         """
 
-    def answerer(self, address: str) -> Answerer:
+    def answerer(self, address: str, guard: Guard = Guard.IF_ANY) -> Answerer:
         """Bind at address. Raises BusError if it can't be bound."""
 
     def close(self) -> None:

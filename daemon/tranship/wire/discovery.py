@@ -5,6 +5,8 @@
     REQ   name server:21200   /address/<name> info {"URI", "service"}, every 2 s  ->  ok
     UDP   225.0.0.212:21200   the same message, to whatever name servers there are
 
+All but UDP is encrypted where there are keys; posttroll's name server keeps its ports then, too.
+
 Nothing here starts a task. What goes on for ever (`follow`, `register`, `multicast`) is for the role's TaskGroup;
 a name server that is silent is told of once, and again after it has answered.
 """
@@ -80,11 +82,12 @@ class Multicast:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a publisher makes known of itself: its name, where it can be heard, and its other names."""
+    """What a publisher makes known of itself: its name, where it can be heard (and how), and its other names."""
 
     name: str
     address: str
     aliases: tuple[str, ...] = ()
+    encrypted: bool = False
 
     def message(self) -> Message:
         """The card as it goes over the wire. Raises Unsendable if the name is not one word."""
@@ -92,7 +95,7 @@ class Card:
             "URI": told_address(self.address),
             "service": [self.name, *self.aliases],
             "supported_message_version": "v1.2",
-            "backend": "unsecure_zmq",
+            "backend": "secure_zmq" if self.encrypted else "unsecure_zmq",
         }
         return compose(f"/address/{self.name}", "info", data)
 

@@ -5,8 +5,11 @@ import ipaddress
 import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import reduce
+from operator import or_
+from types import MappingProxyType
 from typing import Any
 
 import zmq
@@ -24,7 +27,7 @@ ABSENT = 10.0
 NOW = int(zmq.NOBLOCK)
 
 Context = zmq.Context[zmq.Socket[bytes]]
-Options = dict[zmq.SocketOption, int]
+Options = dict[zmq.SocketOption, int | bytes]
 
 
 def made_socket(context: Context, kind: int, options: Options) -> zmq.Socket[bytes]:
@@ -88,7 +91,8 @@ class Line:
 
     def _open(self) -> None:
         self.socket = made_socket(self._context, self._kind, self._options)
-        self._monitor = self.socket.get_monitor_socket(_CHANGES)
+        refusals = _ALL_REFUSALS if zmq.CURVE_SERVERKEY in self._options else 0
+        self._monitor = self.socket.get_monitor_socket(_CHANGES | refusals)
         self._loop.add_reader(self.socket, self._on_ready)
         self._loop.add_reader(self._monitor, self._notice)
         self._loop.call_soon(self._notice)  # its file descriptor tells only who has looked before
@@ -164,6 +168,8 @@ class Line:
             if change["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._is_up = self.was_up = True
                 self._delay = FIRST_DELAY
+            elif change["event"] in _REFUSALS:
+                self._oddities.refuse(self._address, _REFUSALS[change["event"]])
             elif self._endpoint:
                 self._lost()
 
@@ -183,6 +189,20 @@ class Line:
 
 
 _CHANGES = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+_NOT_KNOWN = Odd("not let in", "does not let our key in; hand our .key to those who run it")
+_BROKEN_OFF = Odd(
+    "broken off",
+    "ends the connection while keys are exchanged: speaks in plain, or has another key than the one known to us",
+)
+_REFUSALS: Mapping[int, Odd] = MappingProxyType(
+    {
+        zmq.EVENT_HANDSHAKE_FAILED_AUTH: _NOT_KNOWN,
+        zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: _BROKEN_OFF,
+        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: _BROKEN_OFF,
+    }
+)
+"""What the events mean that follow a connection that was made, and was not taken; of encrypted ones only."""
+_ALL_REFUSALS = reduce(or_, _REFUSALS)
 
 
 def _is_numeric(host: str) -> bool:

@@ -13,6 +13,7 @@ from tranship.wire.contract import (
     Answer,
     BusError,
     Counts,
+    Guard,
     Heard,
     OnOddity,
     Question,
@@ -65,8 +66,9 @@ class MemoryBus:
         self._oddities = Oddities(self.counts, on_oddity)
         self._made: list[MemoryPublisher | MemorySubscription | MemoryAsker | MemoryAnswerer] = []
 
-    def publisher(self, address: str, name: str) -> "MemoryPublisher":
-        """As `Bus.publisher`."""
+    def publisher(self, address: str, name: str, guard: Guard = Guard.IF_ANY) -> "MemoryPublisher":
+        """As `Bus.publisher`, without keys."""
+        _check_open(address, guard)
         made = MemoryPublisher(self.network, address, name, self._oddities)
         self._made.append(made)
         return made
@@ -83,8 +85,9 @@ class MemoryBus:
         self._made.append(made)
         return made
 
-    def answerer(self, address: str) -> "MemoryAnswerer":
-        """As `Bus.answerer`."""
+    def answerer(self, address: str, guard: Guard = Guard.IF_ANY) -> "MemoryAnswerer":
+        """As `Bus.answerer`, without keys."""
+        _check_open(address, guard)
         made = MemoryAnswerer(self.network, address, self._oddities)
         self._made.append(made)
         return made
@@ -98,6 +101,8 @@ class MemoryBus:
 
 class MemoryPublisher:
     """As `Publisher`. Never drops a message that can be sent."""
+
+    encrypted = False
 
     def __init__(self, network: Network, address: str, name: str, odd: Oddities) -> None:
         """Bind at address. Raises BusError."""
@@ -263,3 +268,8 @@ class MemoryAnswerer:
 class _Route:
     asker: MemoryAsker
     connection: object
+
+
+def _check_open(address: str, guard: Guard) -> None:
+    if guard is Guard.KEYS:
+        raise BusError(f"{address} is to be closed by keys, and this bus has none")

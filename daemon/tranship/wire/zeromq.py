@@ -5,33 +5,34 @@
     Asker         DEALER   connects   frames "", message; a REQ peer can't tell the difference
     Answerer      ROUTER   binds      frames identity, "", message
 
+With keys all of it is encrypted (CURVE): whoever binds is the server there, whoever connects the client.
+
 Plain sockets in asyncio's loop (`zmq.asyncio` costs several times as much). Their file descriptor only says
 that something changed: whoever is called because of it, or has used the socket, goes on to the last frame.
 """
 
 import asyncio
-import errno
-import os
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import zmq
 
 from tranship.wire.arrivals import Inbox, Odd, Oddities, read, within_limit
+from tranship.wire.bound import bound
 from tranship.wire.contract import (
     MAX_MESSAGE,
     Answer,
-    BusError,
     Counts,
+    Guard,
     Heard,
     OnOddity,
     Question,
-    host_and_port,
 )
 from tranship.wire.desk import Desk
-from tranship.wire.line import NOW, Context, Line, Options, made_socket
+from tranship.wire.doorman import Doorman, Encryption
+from tranship.wire.keys import Keys
+from tranship.wire.line import NOW, Context, Line, Options
 from tranship.wire.messages import Message, compose, prefix
 
 WAITING_TO_BE_TOLD = 100_000
@@ -58,33 +59,46 @@ Made = TypeVar("Made", bound=Closable)
 class ZeroMQBus:
     """Makes publishers, subscriptions, askers and answerers of this process. Belongs to one event loop."""
 
-    def __init__(self, on_oddity: OnOddity = lambda peer, what: None) -> None:
-        """Tell on_oddity, once per peer and kind, what can't be used."""
+    def __init__(self, on_oddity: OnOddity = lambda peer, what: None, keys: Keys | None = None) -> None:
+        """Tell on_oddity, once per peer and kind, what can't be used. With keys, nothing is plain unless it says so."""
         self.counts = Counts()
         self._oddities = Oddities(self.counts, on_oddity)
         self._context: Context = zmq.Context()
+        self._encryption = Encryption(self._context, keys, self._oddities)
         self._made: set[Closable] = set()
 
-    def publisher(self, address: str, name: str) -> "ZeroMQPublisher":
+    def publisher(self, address: str, name: str, guard: Guard = Guard.IF_ANY) -> "ZeroMQPublisher":
         """As `Bus.publisher`."""
-        return self._keep(ZeroMQPublisher(self._context, address, name, self._oddities, self._made.discard))
+        doorman = self._encryption.of_bound(address, guard)
+        return self._keep(
+            ZeroMQPublisher(self._context, address, name, doorman, self._oddities, self._made.discard)
+        )
 
     def subscription(self) -> "ZeroMQSubscription":
         """As `Bus.subscription`."""
-        return self._keep(ZeroMQSubscription(self._context, self._oddities, self._made.discard))
+        return self._keep(
+            ZeroMQSubscription(
+                self._context, self._encryption.of_connecting, self._oddities, self._made.discard
+            )
+        )
 
     def asker(self, address: str, *, many: bool) -> "ZeroMQAsker":
         """As `Bus.asker`."""
-        return self._keep(ZeroMQAsker(self._context, address, many, self._oddities, self._made.discard))
+        encryption = self._encryption.of_connecting(address)
+        return self._keep(
+            ZeroMQAsker(self._context, address, many, encryption, self._oddities, self._made.discard)
+        )
 
-    def answerer(self, address: str) -> "ZeroMQAnswerer":
+    def answerer(self, address: str, guard: Guard = Guard.IF_ANY) -> "ZeroMQAnswerer":
         """As `Bus.answerer`."""
-        return self._keep(ZeroMQAnswerer(self._context, address, self._oddities, self._made.discard))
+        doorman = self._encryption.of_bound(address, guard)
+        return self._keep(ZeroMQAnswerer(self._context, address, doorman, self._oddities, self._made.discard))
 
     def close(self) -> None:
         """As `Bus.close`. Takes up to LAST_WORDS seconds, if somebody is slow to take what was told."""
         for made in list(self._made):
             made.close()
+        self._encryption.close()
         ending = threading.Thread(target=self._context.term, daemon=True)
         ending.start()
         ending.join(2 * LAST_WORDS)
@@ -97,12 +111,22 @@ class ZeroMQBus:
 class ZeroMQPublisher:
     """As `Publisher`. What some subscriber is too slow for is counted as refused: "slow listener"."""
 
-    def __init__(self, context: Context, address: str, name: str, odd: Oddities, on_close: OnClose) -> None:
+    def __init__(
+        self,
+        context: Context,
+        address: str,
+        name: str,
+        doorman: Doorman | None,
+        odd: Oddities,
+        on_close: OnClose,
+    ) -> None:
         """Bind at address. Raises BusError."""
         self.name = name
+        self.encrypted = doorman is not None
+        self._doorman = doorman
         self._oddities = odd
         self._on_close = on_close
-        self._socket, self.address = _bound(context, zmq.PUB, address, _PUBLISHING)
+        self._socket, self.address = bound(context, zmq.PUB, address, _PUBLISHING, doorman)
 
     def tell(self, messages: Sequence[Message]) -> None:
         """As `Publisher.tell`."""
@@ -119,6 +143,8 @@ class ZeroMQPublisher:
 
     def close(self) -> None:
         """As `Publisher.close`."""
+        if self._doorman:
+            self._doorman.leave(self._socket)
         if not self._socket.closed:
             self._socket.close(_LINGER)
         self._on_close(self)
@@ -134,9 +160,12 @@ class ZeroMQPublisher:
 class ZeroMQSubscription:
     """As `Subscription`. Takes in no more than an inbox holds; what is beyond waits in ZeroMQ."""
 
-    def __init__(self, context: Context, odd: Oddities, on_close: OnClose) -> None:
+    def __init__(
+        self, context: Context, encryption: Callable[[str], Options], odd: Oddities, on_close: OnClose
+    ) -> None:
         """Listen to nobody yet."""
         self._context = context
+        self._encryption = encryption
         self._oddities = odd
         self._on_close = on_close
         self._lines: dict[str, Line] = {}
@@ -152,8 +181,9 @@ class ZeroMQSubscription:
         """As `Subscription.add`."""
         line = self._lines.get(address)
         if line is None:
+            options = {**_LISTENING, **self._encryption(address)}
             line = self._lines[address] = Line(
-                self._context, zmq.SUB, address, lambda: self._listen(address), _LISTENING, self._oddities
+                self._context, zmq.SUB, address, lambda: self._listen(address), options, self._oddities
             )
         for topic in topics:
             line.socket.setsockopt(zmq.SUBSCRIBE, prefix(topic))
@@ -219,6 +249,7 @@ class ZeroMQAsker:
         context: Context,
         address: str,
         many: bool,
+        encryption: Options,
         odd: Oddities,
         on_close: OnClose,
     ) -> None:
@@ -226,7 +257,7 @@ class ZeroMQAsker:
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._look_due = False
-        self._line = Line(context, zmq.DEALER, address, self._look, _ASKING, odd)
+        self._line = Line(context, zmq.DEALER, address, self._look, {**_ASKING, **encryption}, odd)
         self._desk = Desk(address, many=many, send=self._send, renew=self._line.renew, odd=odd)
 
     def ask(self, message: Message, ticket: str, patience: float) -> None:
@@ -287,14 +318,17 @@ class ZeroMQAsker:
 class ZeroMQAnswerer:
     """As `Answerer`. What can't be read is answered with `error`, whatever it is."""
 
-    def __init__(self, context: Context, address: str, odd: Oddities, on_close: OnClose) -> None:
+    def __init__(
+        self, context: Context, address: str, doorman: Doorman | None, odd: Oddities, on_close: OnClose
+    ) -> None:
         """Bind at address. Raises BusError."""
+        self._doorman = doorman
         self._oddities = odd
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._inbox: Inbox[Question] = Inbox(self._look_soon)
         self._look_due = False
-        self._socket, self.address = _bound(context, zmq.ROUTER, address, _ANSWERING)
+        self._socket, self.address = bound(context, zmq.ROUTER, address, _ANSWERING, doorman)
         self._loop.add_reader(self._socket, self._look)
         self._look_soon()
 
@@ -309,6 +343,8 @@ class ZeroMQAnswerer:
 
     def close(self) -> None:
         """As `Answerer.close`."""
+        if self._doorman:
+            self._doorman.leave(self._socket)
         if not self._socket.closed:
             self._loop.remove_reader(self._socket)
             self._socket.close(_LINGER)
@@ -368,40 +404,6 @@ _LISTENING = _CONNECTING
 _ASKING: Options = {**_CONNECTING, zmq.IMMEDIATE: 1, zmq.SNDHWM: 10_000}
 _PUBLISHING: Options = {**_ALL, zmq.SNDHWM: WAITING_TO_BE_TOLD, zmq.XPUB_NODROP: 1}
 _ANSWERING: Options = {**_ALL, zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 10_000, zmq.RCVHWM: 1000}
-
-
-_ADVICE = {
-    errno.EADDRINUSE: "another process has it: `ss -ltnp` shows who",
-    errno.EADDRNOTAVAIL: "is it an address of this host?",
-    errno.EACCES: "ports below 1024 are for root",
-}
-
-
-def _bound(context: Context, kind: int, address: str, options: Options) -> tuple[zmq.Socket[bytes], str]:
-    host_and_port(address)
-    made = made_socket(context, kind, options)
-    made.setsockopt(zmq.IPV6, int("[" in address))
-    try:
-        _bind(made, address)
-    except zmq.ZMQError as error:
-        made.close(0)
-        told, advice = os.strerror(error.errno or 0), _ADVICE.get(error.errno or 0, "")
-        raise BusError(f"{address} can't be listened on: {told}{advice and '; '}{advice}") from None
-    return made, made.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
-
-
-def _bind(made: zmq.Socket[bytes], address: str) -> None:
-    """Bind. One that was just closed at this address is given a moment: libzmq lets go of it in another thread."""
-    for moment in (0.002, 0.01, 0.05, 0.1):
-        try:
-            made.bind(address)
-        except zmq.ZMQError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            time.sleep(moment)
-        else:
-            return
-    made.bind(address)
 
 
 def _has_come(source: zmq.Socket[bytes]) -> bool:
