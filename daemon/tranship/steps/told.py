@@ -4,6 +4,7 @@ Each has the items that stand around it, the nearer ones first: what holds for a
 """
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,10 @@ _NESTED = ("dataset", "collection")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One file, as a message of its own. data as it came, dated with datetimes; uri is told, and is a text."""
+    """One file, as a message of its own. data as it came, dated with datetimes; uri is told, and is a text.
+
+    A login in uri is left out: it is of no use here, and what is told may be written down.
+    """
 
     message: Message
     uri: str
@@ -78,6 +82,8 @@ def _told(message: Message, items: dict[str, Any]) -> Told:
     uri = items["uri"]
     if not isinstance(uri, str) or not uri:
         raise Unusable("its `uri` is no text")
+    uri = _LOGIN.sub(r"\g<scheme>", uri)
+    items = {**items, "uri": uri}
     try:
         uri.encode()
         one = compose(message.subject, "file", items, sender=message.sender, time=message.time)
@@ -89,6 +95,9 @@ def _told(message: Message, items: dict[str, Any]) -> Told:
     if name in ("", ".", ".."):
         raise Unusable(f"its `uri` {_short(uri)} names no file")
     return Told(one, uri, name)
+
+
+_LOGIN = re.compile(r"(?P<scheme>(^|::)[A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 
 
 def _path(uri: str) -> str:
