@@ -21,6 +21,11 @@ EVERYTHING = "**"
 """The pattern of legacy configurations, whose destinations were never limited."""
 
 
+_LONGEST = 4096
+_LONGEST_PART = 1024
+"""Characters of a path, and of what stands between two `/`: nobody can write to longer ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """The destinations that may be asked for."""
@@ -40,7 +45,13 @@ class Allowed:
 
 def _plain(place: Place) -> str | None:
     """scheme://user@host:port/path with the path resolved; None for what can't be judged."""
-    if "\0" in place.path or ".." in place.path.split("/"):
+    parts = place.path.split("/")
+    if (
+        "\0" in place.path
+        or ".." in parts
+        or len(place.path) > _LONGEST
+        or max(map(len, parts)) > _LONGEST_PART
+    ):
         return None
     folder = "/" if place.path.endswith("/") else ""
     path = posixpath.normpath("/" + place.path.lstrip("/")).rstrip("/") + folder
@@ -68,6 +79,16 @@ def _path(pattern: str) -> str:
 
 
 def _glob(pattern: str) -> str:
-    words = {"**": ".*", "*": "[^/@:]*", "\1": "[^@/]*"}
-    parts = re.split(r"(\*\*|\*|\x01)", pattern)
-    return "".join(words.get(part, re.escape(part)) for part in parts)
+    """The expression of a pattern. What lies between two `**` is taken where it is first found, and never elsewhere.
+
+    That finds all there is to find, as the second `**` takes whatever follows; it is what keeps a long URL from
+    being tried in more ways than anybody can wait for.
+    """
+    first, *others = pattern.split("**")
+    middle = "".join(f"(?>.*?{_part(part)})" for part in others[:-1])
+    return _part(first) + middle + "".join(f".*{_part(part)}" for part in others[-1:])
+
+
+def _part(pattern: str) -> str:
+    words = {"*": "[^/@:]*?", "\1": "[^@/]*"}
+    return "".join(words.get(part, re.escape(part)) for part in re.split(r"(\*|\x01)", pattern))
