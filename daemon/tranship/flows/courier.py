@@ -289,7 +289,6 @@ _OF_THE_SOURCE = (Failure.SUPERSEDED, Failure.PERMANENT)
 def _told(fault: Fault, *, is_outdated: bool) -> Reply:
     """A source that changed while it was moved is moved again, as it is then; unless that is another job's already."""
     if is_outdated:
-        reason = f"a newer version goes there: {fault.reason}"
-        return Reply(None, failure=Failure.SUPERSEDED, reason=reason)
+        return Reply(None, failure=Failure.SUPERSEDED, reason="replaced; its newer version goes there")
     failure = Failure.TEMPORARY if fault.failure is Failure.SUPERSEDED else fault.failure
     return Reply(None, failure=failure, reason=fault.reason, about=fault.about)
