@@ -67,7 +67,7 @@ def test_the_family_at_every_boundary_of_the_steps_five_times(tmp_path: Path, pr
     points = tuple(point for point in points_of(process) if point not in RARE)
     kills = 5 * len(points)
     options = Options(
-        seed=1, files=kills * 20, kills=kills, weather=0.0, family=True, victims=(process,), only=points
+        seed=1, files=kills * 50, kills=kills, weather=0.0, family=True, victims=(process,), only=points
     )
     report = kept(tmp_path, options)
     assert report.kills == {f"{process}: {point}": 5 for point in points}
