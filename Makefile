@@ -12,9 +12,7 @@ demo: $(READY) ## the main job, live: a server and a client move real files
 	$(BIN)/tranship demo
 
 test: $(READY) ## all tests but the long ones
-	@# What fails beside others (processes, deadlines, two cores) has one more chance alone; what fails twice has failed.
-	$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist loadfile \
-	    || $(BIN)/pytest -m "not soak" --last-failed --last-failed-no-failures none
+	$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist loadfile
 
 check: lint test ## what CI runs: format, lint, types, import layers, tests
 

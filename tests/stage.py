@@ -26,7 +26,7 @@ import zmq
 from servers.ports import free_port
 from tranship.wire.messages import Message, decode, prefix
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 def wait_for(happened: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:

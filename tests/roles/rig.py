@@ -38,7 +38,7 @@ from tranship.wire.memory import MemoryBus, MemorySubscription, Network
 from tranship.wire.messages import Message
 from tranship_movers.pool import Pool
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 TOPIC = "/1b/hrit"
 SOON = RetryPolicy(first=timedelta(seconds=0.05), longest=timedelta(seconds=0.2))
 

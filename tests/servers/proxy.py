@@ -22,7 +22,7 @@ from typing import Literal, Self
 Address = tuple[str, int]
 Kind = Literal["none", "reset", "cut", "stall", "black hole", "drip", "short", "answer"]
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import NoReturn
 
 import pytest
 
-START_SECONDS = 30.0
-END_SECONDS = 5.0
+START_SECONDS = 60.0
+END_SECONDS = 20.0
 
 
 def absent(what: str, advice: str = "") -> NoReturn:

@@ -18,7 +18,7 @@ from typing import BinaryIO, Self
 
 HANG_UP = b"\0hang up"
 SILENCE = b"\0silence"
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

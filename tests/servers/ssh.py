@@ -33,7 +33,7 @@ from .running import absent, accepts, folders, of_wheel, running
 
 USER = "anna"
 PASSWORD = "Pl4nted-S3cret"
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
 SSHD = Path("/usr/sbin/sshd")
 
 

@@ -15,7 +15,7 @@ from tranship.wire.zeromq import ZeroMQBus
 settings.register_profile("wire", deadline=None, max_examples=100)
 settings.load_profile("wire")
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds after which what a test waits for will not come any more."""
 
 
