@@ -76,6 +76,9 @@ def test_it_asks_and_tells_as_there(destination: str, shape: str, login: str) ->
     pair = requests(ours, url, login, {"id": "1"}, {})
     assert differences(pair.private, asked) == {}
     assert differences(pair.public, public) == {}
+    assert str(Place.parse(pair.private.fields["destination"])) == str(
+        Place.parse(url)
+    )  # as our server reads it
     place = Place.parse(url)
     local = local_message(
         "/1b/hrit",

@@ -96,9 +96,9 @@ def requests(
     facts = data.get("tranship")
     data["tranship"] = {**(facts if isinstance(facts, dict) else {"v": 1}), **about}
     public = compose(announcement.subject, "push", data)
-    if not login:
-        return Requests(public, public)
     scheme, _, rest = destination.partition("://")
+    if not login or rest.startswith("/"):  # without a host there is nobody to log in to
+        return Requests(public, public)
     private = compose(announcement.subject, "push", {**data, "destination": f"{scheme}://{login}@{rest}"})
     return Requests(private, public)
 
