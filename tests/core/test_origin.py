@@ -53,3 +53,15 @@ def test_a_fixed_name_is_a_pattern_too() -> None:
 def test_a_relative_pattern_is_refused() -> None:
     with pytest.raises(ValueError, match="no full path"):
         Origin("in/{name}")
+
+
+def test_no_name_takes_for_ever() -> None:
+    """Whoever puts files there chooses their names. Tried in every way, these would take years."""
+    many = Origin("/in/{a}_{b}_{c}_{d}_{e}_{f}_{g}.dat")
+    assert not many.covers("/in/" + "_" * 240 + "x")
+    dated = Origin("/in/{a}_{b}_{c}_{d}_{e}_{f}_{t:%Y%m%d}.dat")
+    assert dated.fields("/in/" + "_" * 240 + ".dat") is None
+    name = "/in/S3A_OL_1_EFR____LN1_O_NR_20260101_" + "x" * 60 + "_20260102.dat"
+    found = dated.fields(name)
+    assert found is not None
+    assert found["t"].day == 2
