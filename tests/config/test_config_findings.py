@@ -230,6 +230,10 @@ SERVER_CASES = {
             "give one like file:///data/** or sftp://host/in/**"
         ],
     ),
+    "an allow without a host": (
+        ("file:///out/**", "sftp:///out/**"),
+        [":7: chains.a.allow: 'sftp:///out/**' names no host; name it, or `*` for any: sftp://*/out/**"],
+    ),
     "an allow with a password": (
         ("file:///out/**", '"sftp://me:planted-secret@host/**"'),
         [":7: chains.a.allow: holds a password; leave it out; every password fits"],

@@ -62,6 +62,9 @@ def allow(text: str) -> str:
         return text
     if match is None or not match["path"]:
         raise refuse(f"{given(text)} is no URL pattern", "give one like file:///data/** or sftp://host/in/**")
+    scheme = text.partition("://")[0].lower()
+    if not match["host"] and scheme not in ("file", "memory"):
+        raise refuse(f"{given(text)} names no host", f"name it, or `*` for any: {scheme}://*{match['path']}")
     if ":" in (match["login"] or "") or (":" in match["host"] and "@" in match["path"]):
         raise refuse("holds a password", "leave it out; every password fits")
     if ".." in match["path"].split("/"):
