@@ -98,7 +98,7 @@ def test_failed_retry_and_drop(family: Family, role: str) -> None:
     assert said("retry", file, str(before[0])) == "1 tried again\n"
     if family.state == "running":  # type: ignore[attr-defined]
         assert member.process is not None
-        member.process.until(f"retry {before[0]}, 1 files: ")
+        member.process.until(f"retry {before[0]}, 1 file: ")
         wait_for(lambda: given_up() == before, "it is given up once more")
     else:
         assert given_up() == before[1:]

@@ -70,7 +70,7 @@ def test_what_fails_is_listed_tried_again_and_dropped(tmp_path: Path) -> None:
         assert lists(file, paused=2, given_up=2)()
         said("drop", file, "--yes", code=2)
         assert said("drop", file, "other_1*", "--yes") == "1 dropped\n"
-        client.until(": drop other_1*, 1 files: other_1.dat")
+        client.until(": drop other_1*, 1 file: other_1.dat")
         assert lists(file, paused=2, given_up=1)()
         said("drop", file, "other_1*", "--yes", code=1)
 

@@ -102,6 +102,6 @@ def test_a_client_that_was_killed_fetches_what_an_old_server_announced_meanwhile
         [line] = site.lines("replayed", "chain=hrit")
         assert "20 announcements, by info; published without segment, series, start_time" in line
         for chain, count in (("hrit", 1), ("each", 21)):
-            [line] = site.lines(f"{count} files were announced unheard", f"chain={chain}")
+            [line] = site.lines(f"announced unheard, and can't be asked for: {count} file", f"chain={chain}")
             assert "needs" in line
             assert "tranship request push" in line

@@ -105,7 +105,10 @@ def test_what_is_not_here_or_hostile_is_skipped_and_counted_and_said_once(tmp_pa
             counts = parts(server)
             assert counts["messages of other hosts"] == 4
             assert counts["refused messages"] + counts["odd messages"] == len(hostile)
-            assert len([s for s in server.story.of(Step.SKIPPED) if "not here" in str(s[1]["reason"])]) == 2
+            said_so = {str(facts["reason"]): file for file, facts in server.story.of(Step.SKIPPED)}
+            assert [file for reason, file in said_so.items() if "not here" in reason] == [str(path)] * 2
+            assert said_so["it names no file"] == "-"
+            assert {facts["topic"] for _, facts in server.story.of(Step.SKIPPED)} == {"/new"}
             late.write_bytes(b"later")  # not there when it was named; complete with its companion
             site.drop("late.dat.ok")
             await until(lambda: len(said(site)) == 2, "the late one")

@@ -101,6 +101,8 @@ def test_killed_in_the_middle_the_mirror_goes_on(tmp_path: Path) -> None:
             site.drop("b.dat", b"missed")  # while the mirror is dead
             mirror = await site.mirror()
             await until(lambda: _heard(mirror) == 2, "what was missed is replayed")
+            [(file, facts)] = await until(lambda: mirror.story.of(Step.REPLAYED), "it says so")
+            assert (file, facts["topic"], facts["reason"]) == ("-", TOPIC, "1 announcement")
             mirror.clock.shift = 7200  # as if the delay were over
             told = await until(lambda: len(by_mirror(site)) == 2 and by_mirror(site), "both announced")
             assert [m.data["tranship"]["seq"] for m in told] == [1, 2]

@@ -14,6 +14,7 @@ from tranship.cli.login import VARIABLE, place_of
 from tranship.config.curve import Curve, keys_of
 from tranship.config.findings import ConfigError, Finding
 from tranship.config.load import load
+from tranship.core.words import counted
 from tranship.run.supervisor import Exit
 from tranship.wire.doorman import read_clients
 from tranship.wire.keys import KeyFileError
@@ -71,7 +72,7 @@ def _check_file(file: Path, *, as_json: bool) -> None:
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
     role, chains = loaded.config.role, list(loaded.config.chains)
-    count = f"{len(chains)} chain{'' if len(chains) == 1 else 's'}"
+    count = counted(len(chains), "chain")
     told |= {"role": role, "chains": chains, "warnings": [asdict(warning) for warning in loaded.warnings]}
     typer.echo(json.dumps(told) if as_json else f"{file}: good, role {role}, {count}: {', '.join(chains)}")
 

@@ -44,12 +44,12 @@ def clean(
     ] = False,
     log_file: LogFile = None,
     verbose: Verbose = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log only what went wrong.")] = False,
 ) -> None:
     """Delete what is old, once (a timer starts it again), and publish it."""
     log_into(log_file)
     with explained():
-        set_up("DEBUG" if verbose else "ERROR" if quiet else "INFO")
+        set_up("DEBUG" if verbose else "WARNING" if quiet else "INFO")
         loaded = load(file, "clean")
     config: CleanConfig = loaded.config
     for warning in loaded.warnings:
@@ -57,13 +57,13 @@ def clean(
     chains = _chosen(config, only or [], file)
     if dry_run:
         errors = _list(chains)
+        for path, reason in errors:
+            typer.echo(f"{path}: {reason}", err=True)
     else:
         with explained():
             summary = asyncio.run(_run(config, chains, keys_of(config.curve)))
         errors = summary.errors
         typer.echo(f"{file}: deleted {summary}")
-    for path, reason in errors:
-        typer.echo(f"{path}: {reason}", err=True)
     if errors and mail and not dry_run:
         _mail(config.mail, file, errors)
     if errors:

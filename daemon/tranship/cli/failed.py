@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tranship.cli.ending import console, ended, explained
 from tranship.cli.status import journal_of
+from tranship.core.words import counted
 from tranship.journal import debts
 from tranship.run.log import redacted
 
@@ -45,14 +46,15 @@ def failed(file: File, as_json: Annotated[bool, typer.Option("--json", help="Pri
         return
     for place in paused:
         pause = place.pause
+        wait = "1 delivery waits" if place.jobs == 1 else f"{place.jobs} deliveries wait"
         typer.echo(
             f"chain {place.chain}: place {pause.place} paused since {_time(pause.since)}: {redacted(pause.reason)};"
-            f" {place.jobs} deliveries wait, the next probe is at {_time(pause.due)}"
+            f" {wait}, the next probe is at {_time(pause.due)}"
         )
     if found:
         console().print(_table(found[-SHOWN:]))
     if len(found) > SHOWN:
-        typer.echo(f"and {len(found) - SHOWN} older ones (--json has them all)")
+        typer.echo(f"and {counted(len(found) - SHOWN, 'older one')} (--json has them all)")
     if not found and not paused:
         typer.echo("nothing has failed")
 

@@ -4,6 +4,9 @@ from typing import Protocol
 
 from tranship.core.journey import Step
 
+NO_FILE = "-"
+"""What stands for the file where what happened is about none, or nobody knows which."""
+
 
 class Story(Protocol):
     """Where steps and roles tell what happened. `run.log` writes it down."""
@@ -11,7 +14,8 @@ class Story(Protocol):
     def tell(self, step: Step, file: str, chain: str, **facts: object) -> None:
         """Say what has happened to file, of chain.
 
-        Facts have one word each: size (bytes), ms (how long the step took), seq, attempt, peer, to, reason.
+        Facts have one word each: size (bytes), ms (how long the step took), seq, attempt, topic, peer, to,
+        reason.
         Never raises, never blocks, and is cheap where nobody reads it.
         """
 

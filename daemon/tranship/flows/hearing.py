@@ -15,10 +15,13 @@ from typing import Protocol
 from tranship.core.journey import Step
 from tranship.core.liveness import Liveness
 from tranship.core.sequence import Sequence as Numbers
+from tranship.core.story import NO_FILE
+from tranship.core.words import counted
 from tranship.flows.around import Surroundings
 from tranship.journal import ClientBook, Cursor
 from tranship.steps.hear import Announcement, Said, announcement_of, sort
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
+from tranship.steps.request import first_path
 from tranship.wire.contract import Heard
 from tranship.wire.discovery import Ports, follow, min_interval
 from tranship.wire.messages import Message, compose
@@ -167,8 +170,8 @@ class Hearing:
                 self._count("odd messages")
                 if (heard.provider, what) not in self._odd:
                     self._odd.add((heard.provider, what))
-                    subject = heard.message.subject
-                    self._tell(Step.REFUSED, subject, peer=heard.provider, reason=what)
+                    file, topic = first_path(heard.message.data), heard.message.subject
+                    self._tell(Step.REFUSED, file, topic=topic, peer=heard.provider, reason=what)
 
     async def _news(self, announcements: Sequence[Announcement]) -> None:
         cursors: dict[Key, Cursor] = {}
@@ -301,7 +304,8 @@ class Hearing:
         finally:
             self._replaying.discard(key)
         if brought:
-            self._tell(Step.REPLAYED, topic, peer=address, reason=f"{brought} announcements")
+            reason = counted(brought, "announcement")
+            self._tell(Step.REPLAYED, NO_FILE, topic=topic, peer=address, reason=reason)
 
     def _tell(self, step: Step, file: str, **facts: object) -> None:
         self._around.story.tell(step, file, self._chain, **facts)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from tranship.core.clock import Clock
+from tranship.core.words import counted
 from tranship.journal import Lain, OrderBook, PastAnnouncements, PastJobs
 from tranship.lanes import Threads
 
@@ -118,7 +119,8 @@ class ForgetJobs:
                 given_up += await self.past.forget(numbers, before)
                 await asyncio.sleep(PAUSE)
         if given_up:
-            _log.warning("%d deliveries that were given up long ago are listed no more", given_up)
+            deliveries = counted(given_up, "delivery", "deliveries")
+            _log.warning("listed no more, as they were given up long ago: %s", deliveries)
         return jobs
 
 

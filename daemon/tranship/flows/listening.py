@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tranship.config.endpoints import Provider
 from tranship.core.journey import Step
+from tranship.core.story import NO_FILE
 from tranship.flows.around import Surroundings
 from tranship.flows.hearing import Lookup
 from tranship.journal import Cursor
@@ -120,8 +121,9 @@ class Ears:
         if len(self._refused) < 1000 and reason not in self._refused:
             self._refused.add(reason)
             uri = message.fields.get("uri")
-            file = clean_url(uri)[:200] if isinstance(uri, str) else message.subject[:200]
-            self._around.story.tell(Step.REFUSED, file, self._chain, peer=message.sender, reason=reason)
+            file = clean_url(uri)[:200] if isinstance(uri, str) else NO_FILE
+            about = {"topic": message.subject[:200], "peer": message.sender, "reason": reason}
+            self._around.story.tell(Step.REFUSED, file, self._chain, **about)
 
 
 def providers_of(options: Hears, topics: Sequence[str]) -> dict[str, Sequence[str]]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tranship.core.journey import Step
+from tranship.core.story import NO_FILE
+from tranship.core.words import counted
 from tranship.flows.around import Surroundings
 from tranship.journal import ClientBook, Cursor
 from tranship.steps.hear import Announcement, announcement_of
@@ -94,8 +96,8 @@ class Missed:
             lost += await self._want(wanter, address, topic, made[first : first + PAGE])
         lacking = ", ".join(sorted(frozenset[str]().union(*map(shared.lacking, made))))
         without = f"; published without {lacking}" if lacking else ""
-        reason = f"{len(made) - lost} announcements, by info{without}"
-        self._around.story.tell(Step.REPLAYED, topic, self._chain, peer=address, reason=reason)
+        reason = f"{counted(len(made) - lost, 'announcement')}, by info{without}"
+        self._around.story.tell(Step.REPLAYED, NO_FILE, self._chain, topic=topic, peer=address, reason=reason)
 
     async def _want(self, wanter: Wanter, address: str, topic: str, made: Sequence[Message]) -> int:
         """Have these wanted; how many of them can't be delivered."""
@@ -108,7 +110,9 @@ class Missed:
 
     def _say_lost(self, address: str, topic: str, count: int, why: str) -> None:
         """Say once that files can't be asked for."""
-        reason = f"{count} files were announced unheard and can't be asked for: {why}; {BY_HAND}"
+        reason = f"announced unheard, and can't be asked for: {counted(count, 'file')}; {why}; {BY_HAND}"
         if self._told.get((address, topic)) != reason:
             self._told[address, topic] = reason
-            self._around.story.tell(Step.FAILED, topic, self._chain, peer=address, reason=reason)
+            self._around.story.tell(
+                Step.FAILED, NO_FILE, self._chain, topic=topic, peer=address, reason=reason
+            )

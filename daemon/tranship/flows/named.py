@@ -14,7 +14,7 @@ from tranship.core.values import Sighting, Wanted
 from tranship.flows.around import Surroundings
 from tranship.hosts import is_own_host
 from tranship.lanes import Threads
-from tranship.steps.request import path_of, why_unusable
+from tranship.steps.request import first_path, path_of, why_unusable
 from tranship.steps.settle import Completeness, Settle
 from tranship.wire.contract import Subscription
 from tranship.wire.discovery import Ports, follow
@@ -166,7 +166,8 @@ class Named:
         self._progress(part)
         key = f"{peer} {reason}"
         if len(self._told) < 1000 and not self._told[key]:
-            self._around.story.tell(Step.SKIPPED, message.subject, self._chain, peer=peer, reason=reason)
+            about = {"topic": message.subject, "peer": peer, "reason": reason}
+            self._around.story.tell(Step.SKIPPED, first_path(message.data), self._chain, **about)
         self._told[key] += 1
 
     def _progress(self, part: str) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from tranship.core.words import counted
 from tranship.journal import OrderBook
 
 _log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ async def obey(book: OrderBook, workers: Iterable[Obedient]) -> None:
     while True:
         orders = await book.heard()
         for order in orders:
-            _log.info("ordered by %s: %s, %d files: %s", order.who, order.what, order.jobs, order.files)
+            files = counted(order.jobs, "file")
+            _log.info("ordered by %s: %s, %s: %s", order.who, order.what, files, order.files)
         if orders:
             for worker in workers:
                 await worker.obey()

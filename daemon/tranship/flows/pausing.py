@@ -16,6 +16,7 @@ from typing import Protocol
 
 from tranship.core.journey import Step
 from tranship.core.places import About, Pause, Places, place_of
+from tranship.core.words import counted
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Failed
 from tranship.journal import ClientBook, Job, Source
@@ -183,8 +184,8 @@ class Pausing:
         self._last.pop(place, None)
         self._around.health.forget(self._part(place))
         count = await self._book.places.resume(self._chain, place)
-        told = "chain %s: place %s goes on after %.0f s, and with it %d jobs that waited"
-        _log.info(told, self._chain, place, now - pause.since, count)
+        told = "chain %s: place %s goes on after %.0f s, and with it %s that waited"
+        _log.info(told, self._chain, place, now - pause.since, counted(count, "job"))
         self._changed.set()
         self._open_again()
 

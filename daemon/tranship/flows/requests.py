@@ -28,6 +28,7 @@ from tranship.steps.request import (
     Order,
     Refusal,
     destined,
+    first_path,
     granted,
     not_granted,
     paths_of,
@@ -301,7 +302,7 @@ class Requests:
         key = refusal.kind, refusal.reason
         if len(self._refused) < 1000 and not self._refused[key]:
             asked = refusal.question.message
-            file = next(iter(paths_of(asked.data)), "-")
+            file = first_path(asked.data)
             self._around.story.tell(Step.REFUSED, file, self._chain, peer=asked.sender, reason=refusal.reason)
             self._refused[key] += 1
 

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import IO
 
+from tranship.core.words import counted
 from tranship.packed.plan import Broken, Hostile, Plan
 from tranship_movers.temporary import is_part
 
@@ -46,7 +47,8 @@ class Bounds:
         """One file (or folder) more."""
         self.files += 1
         if self.files > self.plan.members:
-            raise Hostile(f"{self.path}: holds more than {self.plan.members} files, which it may not")
+            files = counted(self.plan.members, "file")
+            raise Hostile(f"{self.path}: holds more than {files}, which it may not")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tranship.config.clean import CleanChain, CleanConfig
 from tranship.core.clock import Clock
 from tranship.core.journey import Step
 from tranship.core.story import Story
+from tranship.core.words import counted
 from tranship.hosts import make_known
 from tranship.steps.clean import Gone, Rule, clean
 from tranship.wire.contract import Bus, OnOddity, Publisher
@@ -31,7 +32,8 @@ class Summary:
         """In words."""
         files = [gone for gone in self.gone if not gone.folder]
         size = sum(gone.size for gone in files) / 1e6
-        return f"{len(files)} files ({size:.1f} MB) and {len(self.gone) - len(files)} empty folders"
+        folders = counted(len(self.gone) - len(files), "empty folder")
+        return f"{counted(len(files), 'file')} ({size:.1f} MB) and {folders}"
 
 
 async def run(

@@ -32,7 +32,7 @@ from tranship.journal import Announced, Cursor, Heard, Source
 from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import retold
 from tranship.steps.hear import Announcement, Said, announcement_of
-from tranship.steps.request import Grant, path_of, why_unusable
+from tranship.steps.request import Grant, first_path, path_of, why_unusable
 from tranship.wire.messages import Message, decode_whole
 
 PATIENCE = timedelta(seconds=30)
@@ -176,7 +176,9 @@ class _Chain:
         peer = announcement.request_address
         self._count("refused announcements")
         if len(self._refused) < 1000 and not self._refused[peer, reason]:
-            self._tell(Step.REFUSED, announcement.message.subject, peer=peer, reason=reason)
+            message = announcement.message
+            file = first_path(message.data)
+            self._tell(Step.REFUSED, file, topic=message.subject, peer=peer, reason=reason)
         self._refused[peer, reason] += 1
         return False
 

@@ -44,7 +44,7 @@ LEVELS = {
 _LEVELS = {step.value: level for step, level in LEVELS.items()}
 """By plain words, as these hash faster."""
 
-FACTS = ("size", "ms", "seq", "attempt", "peer", "to", "reason")
+FACTS = ("size", "ms", "seq", "attempt", "topic", "peer", "to", "reason")
 """The order of facts in a line. The first two always stand there (`-`: not known); others follow by name."""
 
 

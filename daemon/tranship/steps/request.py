@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from tranship.core.allow import Allowed
 from tranship.core.leases import Claimant, Teller
 from tranship.core.places import About
+from tranship.core.story import NO_FILE
 from tranship.core.values import Version, Wanted
 from tranship.journal import ServerBook, Told
 from tranship.wire.contract import Question
@@ -410,6 +411,11 @@ def destined(message: Message) -> list[tuple[str, str]]:
     except _RefusedError:
         return []
     return [(path, str(_below(wanted.destination, folder))) for path, folder in wanted.paths.items()]
+
+
+def first_path(data: object) -> str:
+    """The first path that data names, for a log line; no file, if it names none."""
+    return next(paths_of(data), NO_FILE)[:4096]  # no path is longer
 
 
 def paths_of(data: object) -> Iterator[str]:
