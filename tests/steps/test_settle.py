@@ -68,6 +68,31 @@ def test_an_old_file_that_is_found_is_complete(tmp_path: Path, time: Time, judge
     assert len(judge(Closed(), None).found([path])) == 1
 
 
+def test_a_young_file_that_is_found_waits_until_it_is_old_no_longer(
+    tmp_path: Path, time: Time, judge: Judge
+) -> None:
+    path, settle = write(tmp_path / "a.dat", b"abc", time), judge(Closed(), None)
+    time.at += 1.5
+    assert settle.found([path]) == []
+    assert settle.next_due() == 0.5
+    write(tmp_path / "a.dat", b"abcd", time)  # its writer is still there
+    time.at += 0.5
+    assert settle.due() == []
+    assert settle.next_due() == 1.5
+    time.at += 1.5
+    assert [s.size for s in settle.due()] == [4]
+
+
+def test_a_file_from_the_future_waits_its_whole_time(tmp_path: Path, time: Time, judge: Judge) -> None:
+    path, settle = tmp_path / "a.dat", judge(Closed(), None)
+    path.write_bytes(b"abc")
+    os.utime(path, (time.at + 1000, time.at + 1000))
+    assert settle.found([str(path)]) == []
+    assert settle.next_due() == 2
+    time.at += 2
+    assert [s.path for s in settle.due()] == [str(path)]
+
+
 def test_stable_waits_even_if_the_modification_time_is_old(tmp_path: Path, time: Time, judge: Judge) -> None:
     path = write(tmp_path / "a.dat", b"abc", time)
     time.at += 1000  # as after `cp -p`: the file may still grow

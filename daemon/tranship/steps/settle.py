@@ -119,19 +119,23 @@ class Settle:
             case Stable(unchanged):
                 return self._unchanged_for(unchanged, path, facts)
             case Closed():
-                # An old file that a scan finds was closed before anybody watched.
+                # An old file that a scan finds was closed before anybody watched; a young one is when it is old.
+                age = self._age(facts)
                 return (
                     closed
-                    or self._age(facts) >= QUIET.total_seconds()
-                    or self._unchanged_for(QUIET, path, facts)
+                    or age >= QUIET.total_seconds()
+                    or self._unchanged_for(QUIET, path, facts, before=max(0.0, age))
                 )
 
-    def _unchanged_for(self, time: timedelta, path: str, facts: os.stat_result) -> bool:
+    def _unchanged_for(
+        self, time: timedelta, path: str, facts: os.stat_result, *, before: float = 0.0
+    ) -> bool:
+        """Whether it is unchanged for this time; so many seconds before the first look count, too."""
         now = self.clock.monotonic()
         watched = self._watched.get(path)
         if watched is None or (watched.size, watched.mtime_ns) != (facts.st_size, facts.st_mtime_ns):
             detected = watched.detected if watched else self.clock.now()
-            watched = _Watched(facts.st_size, facts.st_mtime_ns, detected, now, 0.0)
+            watched = _Watched(facts.st_size, facts.st_mtime_ns, detected, now - before, 0.0)
             self._watched[path] = watched
         watched.due = watched.since + time.total_seconds()
         return watched.due <= now
