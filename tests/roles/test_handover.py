@@ -11,6 +11,7 @@ from typing import Any
 from rig import TOPIC, Rig, Running, rig, until
 
 from tranship.core.journey import Step
+from tranship.journal.survey import survey
 from tranship.wire.contract import Publisher
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
@@ -108,6 +109,13 @@ def test_the_spare_takes_over_wherever_the_primary_falls_silent(tmp_path: Path) 
             True,
         ]
         parts = {part.name: part.done for part in site.spare.health.report(0).parts}
+        assert (parts["hrit publish"], parts["hrit left to another client"]) == (3, 1)
+        status = site.spare.journal.path
+        [counts] = await until(
+            lambda: [r.numbers for r in survey(status).rows if r.numbers["published"] == 3],
+            "the journal knows",
+        )
+        assert counts["published by another"] == 1
         assert (parts["hrit taken over"], parts["hrit left to another client"]) == (2, 1)
 
     played(tmp_path, play)

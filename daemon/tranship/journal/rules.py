@@ -9,6 +9,9 @@ from tranship.journal.jobs import FIELDS, Before, Job, NewJob, Retry, Source, Ve
 MEANWHILE = 600.0
 """Seconds within which servers of both kinds announce the same file."""
 
+BY_ANOTHER = "by another client"
+"""Why a job is done that this client has not published."""
+
 _EARLIER = "server, path, id, state, request_address, delivered, published, destination, reason"
 _Earlier = tuple[str, str, int, str, str, float, float, str, str]
 
@@ -141,9 +144,9 @@ def jobs_about(db: sqlite3.Connection, chain: str, about: Matter) -> list[int]:
 def strike_off(db: sqlite3.Connection, job: int, now: float) -> list[str]:
     """Another client has published job; its path, if it was owed."""
     rows = db.execute(
-        "UPDATE jobs SET state='done', reason='by another client', outgoing=NULL, published=?"
+        "UPDATE jobs SET state='done', reason=?, outgoing=NULL, published=?"
         " WHERE id=? AND state IN ('wanted', 'delivered', 'dead') AND resent=0 RETURNING path",
-        (now, job),
+        (BY_ANOTHER, now, job),
     )
     return [row[0] for row in rows]
 

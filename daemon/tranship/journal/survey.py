@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tranship.journal.engine import APPLICATION, JournalError
+from tranship.journal.rules import BY_ANOTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,18 @@ _SERVER = {
     "failed": "SELECT chain, count(*) FROM transfers WHERE state IN ('failed', 'given up') GROUP BY chain",
     "to delete": "SELECT chain, count(*) FROM deletions GROUP BY chain",
 }
+_BY_ANOTHER = "published by another"
+"""Column of clients alone: nobody else shares its work."""
+
 _PAUSED = "SELECT chain, count(*) FROM jobs WHERE state='wanted' AND parked<>'' GROUP BY chain"
 _CLIENT = {
     "wanted": "SELECT chain, count(*) FROM jobs WHERE state='wanted' GROUP BY chain",
     "of these retried": "SELECT chain, count(*) FROM jobs WHERE state='wanted' AND attempts>0 GROUP BY chain",
     "of these paused": _PAUSED,
     "delivered": "SELECT chain, count(*) FROM jobs WHERE state='delivered' GROUP BY chain",
-    "published": "SELECT chain, count(*) FROM jobs WHERE state='done' GROUP BY chain",
+    "published": f"SELECT chain, count(*) FROM jobs WHERE state='done' AND reason<>'{BY_ANOTHER}' GROUP BY chain",
+    _BY_ANOTHER: "SELECT chain, count(*) FROM jobs"
+    f" WHERE state='done' AND reason='{BY_ANOTHER}' GROUP BY chain",
     "given up": "SELECT chain, count(*) FROM jobs WHERE state='dead' GROUP BY chain",
     "dropped": "SELECT chain, count(*) FROM jobs WHERE state='dropped' GROUP BY chain",
     "superseded": "SELECT chain, count(*) FROM jobs WHERE state='superseded' GROUP BY chain",
@@ -76,14 +82,18 @@ def survey(path: Path) -> Survey:
     """Count what the journal at path says. Raises JournalError if it is none."""
     with reading(path) as db:
         kind = kind_of(db)
-        queries = _COUNTS[kind]
+        role = role_of(db)
+        alone = kind == "client" and role != "client"
+        queries = {
+            column: query for column, query in _COUNTS[kind].items() if not (alone and column == _BY_ANOTHER)
+        }
         counts = {column: dict(db.execute(query).fetchall()) for column, query in queries.items()}
         chains = sorted({chain for count in counts.values() for chain in count})
         rows = [Row(chain, {column: counts[column].get(chain, 0) for column in queries}) for chain in chains]
         reasons = [
             str(row[0]) for part in _parts(kind) for query in _REASONS[part] for row in db.execute(query)
         ]
-        return Survey(str(path), role_of(db), list(queries), rows, reasons)
+        return Survey(str(path), role, list(queries), rows, reasons)
 
 
 @dataclass(frozen=True, slots=True)
