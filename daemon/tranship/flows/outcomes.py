@@ -4,21 +4,17 @@ One that is done is written down before it is published, and again after, so tha
 same id) rather than loses it. One that failed is written down with its reason, and when it is tried again.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
+from tranship.flows.leaving import Leaving
 from tranship.journal import ClientBook, Delivered, Job, Retry, Source
-from tranship.lanes import Waiting
 from tranship.steps.request import Failure, Reply
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, decode_whole
-
-HANDED_OVER = 0.5
-"""Seconds that ZeroMQ's thread has to hand over what was published; a crash within repeats it, with the same id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +74,18 @@ class Outcomes:
         self._book = book
         self._around = around
         self._publisher: Publisher | None = None
-        self._told: Waiting[tuple[int, float]] = Waiting()
-        self._noted = asyncio.Event()
-        self._noted.set()
+        self._leaving: Leaving[tuple[int, float]] = Leaving()
 
     async def run(self, publisher: Publisher | None) -> None:
         """Publish again what was perhaps not before a crash; then have the journal know what was published."""
         self._publisher = publisher
-        self._told = Waiting()
-        self._noted.set()
+        self._leaving.forget()
         await self._publish_again()
-        while True:
-            told = await self._told.take(10_000, 10_000)
-            await asyncio.sleep(HANDED_OVER)
-            await self._book.published(told)
-            reached(Point.DONE)
-            if not self._told:
-                self._noted.set()
+        await self._leaving.run(self._published)
 
     async def noted(self) -> None:
         """Wait until the journal knows of everything that was published."""
-        await self._noted.wait()
+        await self._leaving.noted()
 
     def tell(self, messages: Sequence[Message]) -> None:
         """Publish messages that are of no job's outcome."""
@@ -168,8 +155,11 @@ class Outcomes:
     def _note(self, jobs: Sequence[int]) -> None:
         """Have the journal know that jobs were published, as soon as their messages have left for certain."""
         now = self._around.clock.now()
-        self._told.put([(job, now) for job in jobs])
-        self._noted.clear()
+        self._leaving.put([(job, now) for job in jobs])
+
+    async def _published(self, left: list[tuple[int, float]]) -> None:
+        await self._book.published(left)
+        reached(Point.DONE)
 
     def _say(self, step: Step, job: Job, **facts: object) -> None:
         self._around.story.tell(step, job.new.path, self._chain, **facts)

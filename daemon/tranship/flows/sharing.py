@@ -19,7 +19,7 @@ from tranship.core.leases import Claimant, Right, Ruling
 from tranship.core.values import Wanted
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
-from tranship.flows.outcomes import HANDED_OVER
+from tranship.flows.leaving import HANDED_OVER
 from tranship.journal import ClientBook, Job
 from tranship.lanes import Waiting
 from tranship.steps.hear import Announcement, Said, likeness, noted

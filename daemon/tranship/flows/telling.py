@@ -3,16 +3,14 @@
 Elsewhere heads in heartbeats tell of it, and whoever missed it asks for a replay.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from tranship.core.journey import Step
 from tranship.flows.around import Surroundings
-from tranship.flows.outcomes import HANDED_OVER
+from tranship.flows.leaving import Leaving
 from tranship.flows.serving import Voice
 from tranship.journal import Number, ServerBook, Untold
-from tranship.lanes import Waiting
 from tranship.wire.messages import Message, decode_whole
 
 
@@ -28,15 +26,12 @@ class Telling:
         self._voice = voice
         self._around = around
         self._untold: list[Untold] = []
-        self._left: Waiting[Number] = Waiting()
-        self._noted = asyncio.Event()
-        self._noted.set()
+        self._leaving: Leaving[Number] = Leaving()
         self._draining = False
 
     async def begin(self) -> None:
         """See what an earlier life has perhaps not told."""
-        self._left = Waiting()
-        self._noted.set()
+        self._leaving.forget()
         self._untold = await self._book.untold(self._chain)
 
     async def run(self) -> None:
@@ -46,19 +41,13 @@ class Telling:
         for each in self._untold:
             told = {"size": each.size, "seq": each.seq, "reason": "again, after a restart"}
             self._around.story.tell(Step.ANNOUNCED, each.path, self._chain, **told)
-        while True:
-            left = await self._left.take(10_000, 10_000)
-            await asyncio.sleep(HANDED_OVER)
-            await self._book.told(left)
-            if not self._left:
-                self._noted.set()
+        await self._leaving.run(self._book.told)
 
     def tell(self, messages: Sequence[Message]) -> None:
         """Publish messages. Once draining they are left to the next start."""
         if messages and not self._draining:
             self._voice.publisher.tell(messages)
-            self._left.put([_number_of(message) for message in messages])
-            self._noted.clear()
+            self._leaving.put([_number_of(message) for message in messages])
 
     def close(self) -> None:
         """The publisher is the whole process's."""
@@ -66,7 +55,7 @@ class Telling:
     async def drain(self) -> None:
         """Tell nothing more; wait until the journal knows what has left."""
         self._draining = True
-        await self._noted.wait()
+        await self._leaving.noted()
 
 
 def _number_of(message: Message) -> Number:
