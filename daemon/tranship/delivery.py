@@ -31,6 +31,11 @@ class Outcome:
     changed: bool = False
     """Whether the source is not what was announced (any more): it is to be settled and announced anew."""
 
+    @property
+    def path(self) -> str:
+        """The path at its host at which it lies now."""
+        return Place.parse(self.landed).path
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:

@@ -55,6 +55,20 @@ def test_a_drain_does_not_wait_for_what_was_not_asked_for(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_where_a_folder_has_the_files_name_the_message_names_the_file_in_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            await site.server()
+            await site.client(destination=f"file://{site.outgoing}/{{name}}.new")
+            (site.outgoing / "a.new").mkdir()
+            site.drop("a.dat", b"whole")
+            [message] = await until(lambda: site.published, "published")
+            path = site.outgoing / "a.new/a.dat"
+            assert (message.data["uri"], path.read_bytes()) == (str(path), b"whole")
+
+    asyncio.run(main())
+
+
 BAD = [
     {"uid": "a.dat", "uri": "/in/a.dat", "request_address": "no port:here"},
     {"uid": "a.dat", "uri": "/in/a.dat", "request_address": "host:99999999"},

@@ -220,6 +220,19 @@ def test_what_our_server_announced_meanwhile_is_dispatched(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+def test_where_a_folder_has_the_files_name_the_message_names_the_file_in_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            await it.start(t={"filepattern": "{sensor}.h5"})
+            (it.site.outgoing / "viirs.h5").mkdir()
+            it.tell("1.h5", sensor="viirs")
+            [message] = await until(lambda: it.done, "published")
+            path = it.site.outgoing / "viirs.h5/1.h5"
+            assert (message.data["uri"], path.read_bytes()) == (str(path), b"1.h5")
+
+    asyncio.run(main())
+
+
 HOSTILE: list[Any] = [
     {"uri": "../../etc/passwd", "uid": "x"},
     {"uri": "/in/../etc/passwd", "uid": "x"},

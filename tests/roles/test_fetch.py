@@ -71,6 +71,19 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         yield Desk(site)
 
 
+def test_where_a_folder_has_the_files_name_nothing_is_fetched_and_nobody_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            running = await it.start(allow=[f"file://{it.site.incoming}/**"])
+            (it.site.outgoing / "k" / "a.dat").mkdir(parents=True)
+            it.say("k", uri=str(it.site.drop("a.dat")))
+            await until(lambda: running.story.of(Step.FAILED), "given up")
+            assert not list((it.site.outgoing / "k" / "a.dat").iterdir())
+            assert not it.done
+
+    asyncio.run(main())
+
+
 @contextmanager
 def web(folder: Path) -> Iterator[int]:
     class Quiet(http.server.SimpleHTTPRequestHandler):

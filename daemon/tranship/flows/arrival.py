@@ -26,7 +26,7 @@ from tranship.steps.publish import local_message, uri_at
 from tranship.steps.request import Failure, Reply
 from tranship.steps.verify import Arrival as Arriving
 from tranship.steps.verify import verify
-from tranship.wire.contract import MAX_MESSAGE, Asker, Publisher
+from tranship.wire.contract import Asker, Publisher
 from tranship.wire.messages import Message
 from tranship_movers.place import Place
 
@@ -151,22 +151,25 @@ class Arrival:
         unsized = [a for a in arrived if not a.asked.offer.many]
         sizes = await self.threads.do(_sizes, unsized, self._root) if unsized else {}
         done: dict[int, tuple[Arrived, Done]] = {}
-        packed: list[str] = []
+        packed: dict[int, Sequence[str]] = {}
         for each in [a for a, why in zip(arrived, reasons, strict=True) if not why]:
             try:
                 unpacked = await self._unpack(each.asked)
                 job = each.asked.job.id
                 done[job] = each, replace(self._done(each, unpacked), size=sizes.get(job, 0))
-                packed += unpacked
+                packed[job] = list(unpacked)
             except UnpackError as error:
                 finished.failed.append(_not_unpacked(each.asked, error))
 
         def sift(whole: Sequence[Done]) -> Sequence[Done]:
             return [each for each in whole if self._may_publish(*done[each.job.id], finished)]
 
-        await self._outcomes.finish([whole for _, whole in done.values()], sift)
+        untold = await self._outcomes.finish([whole for _, whole in done.values()], sift)
+        finished.failed += untold
+        for attempt in untold:
+            packed.pop(attempt.job.id, None)  # it is to be unpacked again
         if self._unpacking is not None:
-            await self._unpacking.let_go(packed)
+            await self._unpacking.let_go([path for paths in packed.values() for path in paths])
         return finished
 
     def _may_publish(self, arrived: Arrived, done: Done, finished: Finished) -> bool:
@@ -206,8 +209,6 @@ class Arrival:
         if asked.whole is not None:
             return Done(asked.job, asked.whole.outgoing, asked.at, str(asked.place), (told,), judge)
         outgoing = self._outgoing(arrived, unpacked)
-        if unpacked and len(outgoing.encode()) > MAX_MESSAGE:
-            raise Hostile(f"{next(iter(unpacked))}: so many files that no message can name them all")
         return Done(asked.job, outgoing, asked.at, str(asked.place), (told,), judge)
 
     def _outgoing(self, arrived: Arrived, unpacked: Mapping[str, tuple[str, ...]]) -> Message:

@@ -247,11 +247,13 @@ class Courier:
 
     async def _finish(self, carried: Sequence[Carried], began: float) -> None:
         good = [each for each in carried if each.fault is None]
-        await self._outcomes.finish(
+        untold = await self._outcomes.finish(
             [Done(each.job, each.outgoing, began, each.landed, size=each.size) for each in good]
         )
         await self._pausing.arrived([(each.job, each.job.own_offer) for each in good])
-        await self._arrived([each.job for each in good])
+        await self._outcomes.fail(untold)
+        wrong = {each.job.id for each in untold}
+        await self._arrived([each.job for each in good if each.job.id not in wrong])
         bad = [(each.job, each.fault) for each in carried if each.fault is not None]
         if bad:
             old = await outdated(self._book, [job for job, fault in bad if fault.failure in _OF_THE_SOURCE])

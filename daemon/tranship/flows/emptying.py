@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from tranship.delivery import Outcome
 from tranship.flows.courier import Carried, one_by_one
 from tranship.flows.uploading import Uploading, failed
 from tranship.journal import Job
@@ -58,12 +59,14 @@ class Emptying:
 
     def _put(self, job: Job, folder: str, names: Sequence[str], progress: Callable[[int], None]) -> Carried:
         places = [Place.parse(job.new.request_address).below(name) for name in names]
+        outcomes: list[Outcome] = []
         for name, place in zip(names, places, strict=True):
             put = self.uploading.put(job, os.path.join(folder, name), str(place), progress)
             if isinstance(put, Carried):
                 return put
-        told = self.uploading.outgoing(job, [place.path for place in places])
-        return Carried(job, str(places[0]) if len(places) == 1 else job.new.request_address, told)
+            outcomes.append(put)
+        told = self.uploading.outgoing(job, outcomes)
+        return Carried(job, outcomes[0].landed if len(outcomes) == 1 else job.new.request_address, told)
 
     @contextmanager
     def _workshop(self, job: Job) -> Iterator[str]:

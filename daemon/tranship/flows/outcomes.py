@@ -13,7 +13,7 @@ from tranship.flows.around import Surroundings
 from tranship.flows.leaving import Leaving
 from tranship.journal import ClientBook, Delivered, Job, Retry, Source
 from tranship.steps.request import Failure, Reply
-from tranship.wire.contract import Publisher
+from tranship.wire.contract import Publisher, too_long
 from tranship.wire.messages import Message, decode_whole
 
 
@@ -50,6 +50,11 @@ class Failed:
     def temporarily(cls, job: Job, offer: Source | None, reason: str) -> "Failed":
         """An attempt that failed here, for this reason."""
         return cls(job, offer, Reply(None, failure=Failure.TEMPORARY, reason=reason))
+
+    @classmethod
+    def for_good(cls, job: Job, reason: str) -> "Failed":
+        """An attempt that failed here, for this reason, as any other would."""
+        return cls(job, None, Reply(None, failure=Failure.PERMANENT, reason=reason))
 
 
 Sift = Callable[[Sequence[Done]], Sequence[Done]]
@@ -92,10 +97,18 @@ class Outcomes:
         if self._publisher is not None:
             self._publisher.tell(messages)
 
-    async def finish(self, done: Sequence[Done], sift: Sift = lambda done: done) -> None:
-        """Write down and publish what is done; sift says, at the last moment, which of it is to be published now."""
-        if not done:
-            return
+    async def finish(self, done: Sequence[Done], sift: Sift = lambda done: done) -> list[Failed]:
+        """Write down and publish what is done; sift says, at the last moment, which of it is to be published now.
+
+        What no message could tell of is not done: it is given back.
+        """
+        reasons = [_untold(d) if self._publisher is not None else "" for d in done]
+        tellable = [d for d, reason in zip(done, reasons, strict=True) if not reason]
+        if tellable:
+            await self._finish(tellable, sift)
+        return [Failed.for_good(d.job, reason) for d, reason in zip(done, reasons, strict=True) if reason]
+
+    async def _finish(self, done: Sequence[Done], sift: Sift) -> None:
         reached(Point.VERIFIED)
         now = self._around.clock.now()
         await self._book.delivered(
@@ -166,3 +179,9 @@ class Outcomes:
 
     def _progress(self, count: int) -> None:
         self._around.health.progress(f"{self._chain} publish", self._around.clock.monotonic(), count)
+
+
+def _untold(done: Done) -> str:
+    """Why nobody could be told of what is done; "" if all can be."""
+    reason = too_long(done.outgoing) if done.outgoing is not None else ""
+    return f"lies at {done.to}, and nobody was told: {reason}, then `tranship retry` it" if reason else ""

@@ -13,7 +13,7 @@ from functools import partial
 from tranship.config.unpack import Unpack
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
-from tranship.core.values import Sighting, Version
+from tranship.core.values import Sighting, Unusable, Version
 from tranship.flows.around import Surroundings
 from tranship.journal import Deletion, ServerBook, Taken
 from tranship.lanes import Threads, Waiting
@@ -108,7 +108,7 @@ class Unpacked:
             for packed in await self._waiting.take(1, 1):
                 try:
                     await self._take(packed)
-                except UnpackError as error:
+                except (UnpackError, Unusable) as error:
                     await self._fail(packed, error)
                 finally:
                     self._under_way.discard(packed.path)
@@ -117,7 +117,11 @@ class Unpacked:
         folder = self._folder(packed.path)
         plan = replace(self._plan, folder=folder)
         found = await self._threads.do(_unpacked, packed, plan)
-        await self._announce.unpacked(packed, found, partial(self._deletions, packed))
+        try:
+            await self._announce.unpacked(packed, found, partial(self._deletions, packed))
+        except Unusable:
+            await self._threads.do(_remove, [result.path for result in found])
+            raise
         self._around.health.progress(f"{self._chain} unpack", self._around.clock.monotonic())
 
     def _folder(self, path: str) -> str:
@@ -132,7 +136,7 @@ class Unpacked:
         own = [Deletion(self._chain, _version(packed), now)] if self._unpack.delete else []
         return [*own, *(Deletion(self._chain, version, kept) for version in results)]
 
-    async def _fail(self, packed: Sighting, error: UnpackError) -> None:
+    async def _fail(self, packed: Sighting, error: UnpackError | Unusable) -> None:
         """What may work later is tried again when a scan finds it; the rest never, as it is."""
         if not isinstance(error, Stuck):
             await self._book.announce([], [Taken(self._chain, _version(packed), str(error))])

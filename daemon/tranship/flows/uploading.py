@@ -26,8 +26,8 @@ class Uploading:
 
     delivery: Delivery
     logins: Mapping[str, SecretStr]
-    outgoing: Callable[[Job, Sequence[str]], Message | None]
-    """The message that tells of a job; of what came out of its file, by their paths there, if that was unpacked."""
+    outgoing: Callable[[Job, Sequence[Outcome]], Message | None]
+    """The message that tells of a job, by what was moved for it: its file, or what came out of that."""
     others: Mapping[str, Delivery] = field(default_factory=dict)
     """Lanes that have a delivery of their own."""
 
@@ -38,7 +38,7 @@ class Uploading:
     def carry(self, job: Job, progress: Callable[[int], None]) -> Carried:
         """Move the file of job."""
         put = self.put(job, job.new.path, job.new.destination, progress)
-        return put if isinstance(put, Carried) else Carried(job, put.landed, self.outgoing(job, ()))
+        return put if isinstance(put, Carried) else Carried(job, put.landed, self.outgoing(job, [put]))
 
     def put(
         self, job: Job, path: str, destination: str, progress: Callable[[int], None]

@@ -76,7 +76,9 @@ class _Chain:
             lane_of(_place(host, "/")): replace(delivery, parameters=parameters.plain())
             for host, parameters in parameters_of(options).items()
         }
-        uploading = Uploading(delivery, logins, lambda job, _: outgoing(job, topic), others)
+        uploading = Uploading(
+            delivery, logins, lambda job, moved: outgoing(job, moved[0].path, topic), others
+        )
         self._courier = Courier(name, uploading, options.transfers, book, around)
         self.obey = self._courier.obey
         topics = sorted({topic for route in options.routes for topic in route.topics})
@@ -195,15 +197,14 @@ def _routes(options: DispatcherChain) -> tuple[Route, ...]:
     )
 
 
-def outgoing(job: Job, topic: str | None) -> Message | None:
-    """The message that tells of a dispatched file: its own items, with the path on the target as `uri`.
+def outgoing(job: Job, uri: str, topic: str | None) -> Message | None:
+    """The message that tells of a dispatched file: its own items, with the path on the target at which it lies.
 
     None if there is no topic, or it can't be filled in from these items.
     """
     if topic is None:
         return None
     message = decode_whole(job.new.frame)
-    uri = Place.parse(job.new.destination).path
     items: dict[str, Any] = {**message.fields, "uri": uri}
     for key in ("request_address", "destination", "backup_targets", "tranship"):
         items.pop(key, None)

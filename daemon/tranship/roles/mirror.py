@@ -33,6 +33,7 @@ from tranship.steps.acknowledge import LetGo
 from tranship.steps.announce import retold
 from tranship.steps.hear import Announcement, Said, announcement_of
 from tranship.steps.request import Grant, first_path, path_of, why_unusable
+from tranship.wire.contract import too_long
 from tranship.wire.messages import Message, decode_whole
 
 PATIENCE = timedelta(seconds=30)
@@ -170,7 +171,9 @@ class _Chain:
 
     def _is_usable(self, announcement: Announcement) -> bool:
         """Whether it can be passed on; if not, that is counted, and said once per server and reason."""
-        reason = next(filter(None, map(why_unusable, announcement.files)), "")
+        reason = next(filter(None, map(why_unusable, announcement.files)), "") or too_long(
+            announcement.message
+        )
         if not reason:
             return True
         peer = announcement.request_address

@@ -20,7 +20,7 @@ from tranship.config.unpack import Unpack
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.values import Sighting, Version
-from tranship.delivery import Delivery
+from tranship.delivery import Delivery, Outcome
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.courier import Courier
@@ -171,28 +171,28 @@ class _Chain:
             )
 
 
-def outgoing(job: Job, paths: Sequence[str]) -> Message:
-    """The message that tells of a moved file, with its path at the destination as `uri`.
+def outgoing(job: Job, moved: Sequence[Outcome]) -> Message:
+    """The message that tells of a moved file, with the path at which it lies now as `uri`.
 
-    paths: of what was in it, if it was unpacked; several are told as a `dataset`.
+    moved: the file, or what was in it, if it was unpacked; several are told as a `dataset`.
     """
     message = decode_whole(job.new.frame)
-    items: dict[str, Any] = {**message.fields, "uri": Place.parse(job.new.destination).path}
-    items["tranship"] = {"v": 1, "size": job.new.size, "id": f"{job.id}-{job.new.identity}"}
-    if paths:
-        items["tranship"].pop("size")  # it was the packed file's
-        items |= _named(paths[0])
-    if len(paths) > 1:
-        del items["uri"], items["uid"]
-        items["dataset"] = [_named(path) for path in paths]
-    return compose(message.subject, "dataset" if "dataset" in items else "file", items)
+    items: dict[str, Any] = dict(message.fields)
+    items["tranship"] = {"v": 1, "id": f"{job.id}-{job.new.identity}"}
+    if len(moved) == 1:
+        items |= _named(moved[0].path)
+        items["tranship"]["size"] = moved[0].move.version.size
+        return compose(message.subject, "file", items)
+    del items["uri"], items["uid"]
+    items["dataset"] = [_named(each.path) for each in moved]
+    return compose(message.subject, "dataset", items)
 
 
 def _named(path: str) -> dict[str, str]:
     return {"uri": path, "uid": os.path.basename(path)}
 
 
-def _nothing(job: Job, paths: Sequence[str]) -> None:
+def _nothing(job: Job, moved: Sequence[Outcome]) -> None:
     """Nobody is told of job."""
 
 

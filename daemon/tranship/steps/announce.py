@@ -17,10 +17,10 @@ from tranship.core.clock import Clock
 from tranship.core.journey import Step
 from tranship.core.origin import Origin
 from tranship.core.story import Story
-from tranship.core.values import Sighting, Version
+from tranship.core.values import Sighting, Unusable, Version
 from tranship.faultpoints import Point, reached
 from tranship.journal import Announced, Deletion, ServerBook, Taken, Told
-from tranship.wire.contract import Publisher
+from tranship.wire.contract import Publisher, too_long
 from tranship.wire.messages import Message, compose
 from tranship_movers.checksum import checksum as checksum_of
 from tranship_movers.errors import MoverError, SourceGone
@@ -39,6 +39,10 @@ class Numbers:
         """The next number of topic."""
         number = self.heads[topic] = self.heads.get(topic, 0) + 1
         return number
+
+    def give_back(self, topic: str) -> None:
+        """The number of topic that was taken last stands for nothing: the next one takes it."""
+        self.heads[topic] -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Announce:
         known, changed, unreadable = found
         for path, reason in unreadable:  # the next scan comes back to it
             self.story.tell(Step.FAILED, path, self.wording.chain, reason=reason)
-        announced = [a for a in await self._all_announced(known) if a is not None]
+        announced = await self._all_announced(known)
         if announced:
             with self._told_if_cancelled(announced):
                 await self.book.announce([a for a, _ in announced])
@@ -98,6 +102,7 @@ class Announce:
         """Announce what came out of a packed file, as one, with the fields of its name; record what is to be deleted.
 
         Whether it was; results that changed in the meantime, or can't be read, are not announced.
+        Raises Unusable if no message can name them all.
         """
         begun = self.clock.monotonic()
         known, changed, unreadable = await self.blocking(_versions, results, self.checksum)
@@ -150,6 +155,8 @@ class Announce:
         else:
             data["tranship"] = {"v": 1, "server": server, "seq": seq}
         said = compose(wording.topic, message.type, data)
+        if reason := self._untellable(said):
+            return reason
         first, *others = versions
         uid, at = os.path.basename(first.path), complete[0].at
         now, frame = self.clock.now(), said.encode()
@@ -159,19 +166,17 @@ class Announce:
         self._tell([(announced, said)], begun)
         return ""
 
-    async def _all_announced(
-        self, known: Sequence[tuple[float, Version]]
-    ) -> list[tuple[Announced, Message] | None]:
-        if self.share is None:
-            return [self._announced(at, [version], version.path) for at, version in known]
+    async def _all_announced(self, known: Sequence[tuple[float, Version]]) -> list[tuple[Announced, Message]]:
         announced = []
         for at, version in known:
-            shared = await self._shared([version])
-            if isinstance(shared, str):
-                self.story.tell(Step.FAILED, version.path, self.wording.chain, reason=shared)
-            else:
+            try:
+                shared = await self._shared([version])
+                if isinstance(shared, str):
+                    raise Unusable(shared)
                 announced.append(self._announced(at, [version], version.path, shared))
-        return announced
+            except Unusable as error:
+                self.story.tell(Step.FAILED, version.path, self.wording.chain, reason=str(error))
+        return [each for each in announced if each is not None]
 
     async def _shared(self, versions: Sequence[Version]) -> Mapping[str, Any] | str | None:
         """What is said of how versions, announced as one, are read from elsewhere; a text: why they can't be."""
@@ -197,7 +202,10 @@ class Announce:
     def _announced(
         self, at: float, versions: Sequence[Version], source: str, shared: Mapping[str, Any] | None = None
     ) -> tuple[Announced, Message] | None:
-        """The announcement of versions, which came from the file source. shared: what is said of how to read it."""
+        """The announcement of versions, which came from the file source. shared: what is said of how to read it.
+
+        Raises Unusable if it would be too long.
+        """
         wording = self.wording
         fields = wording.origin.fields(source)
         if fields is None:
@@ -217,6 +225,8 @@ class Announce:
                 "tranship": {"v": 1, "server": server, "seq": seq},
             }
         message = compose(wording.topic, "dataset" if "dataset" in data else "file", data)
+        if reason := self._untellable(message):
+            raise Unusable(reason)
         now, others, alone = self.clock.now(), tuple(versions[1:]), shared is not None
         return (
             Announced(
@@ -224,6 +234,13 @@ class Announce:
             ),
             message,
         )
+
+    def _untellable(self, message: Message) -> str:
+        """Why message, which took the last number, can't be told; then the number is free again. "" if it can."""
+        reason = too_long(message)
+        if reason:
+            self.numbers.give_back(message.subject)
+        return reason
 
 
 def facts(server: str, seq: int, version: Version) -> dict[str, Any]:

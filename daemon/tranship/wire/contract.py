@@ -18,6 +18,8 @@ from tranship.wire.messages import Message
 
 MAX_MESSAGE = 1 << 20
 """Bytes; a longer frame is refused, both ways."""
+LONGEST_TOLD = MAX_MESSAGE - 1024
+"""Bytes of what is told for the first time: told once more (by a mirror, as ordered) it is a little longer."""
 
 
 @dataclass(slots=True)
@@ -198,6 +200,17 @@ class Bus(Protocol):
 
 class BusError(Exception):
     """An address can't be used; the text names it and says why."""
+
+
+def too_long(message: Message) -> str:
+    """Why message can't be told, and what to do; "" if it can."""
+    size = len(message.encode())
+    if size <= LONGEST_TOLD:
+        return ""
+    return (
+        f"the message that tells of it would have {size} bytes, and {LONGEST_TOLD} are the most;"
+        " put fewer files into one archive, dataset or collection, or shorten its items"
+    )
 
 
 def host_and_port(address: str) -> tuple[str, int]:
