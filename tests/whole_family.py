@@ -125,6 +125,7 @@ class Family(Site):
                 "chains": {
                     "c": {
                         "providers": heard,
+                        "allow": [f"file://{out}/**"],
                         "directory": f"{out}/dispatched/{{folder}}",
                         "publish_topic": "/dispatched",
                         "routes": [{"topics": ["/1b"]}],

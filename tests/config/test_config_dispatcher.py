@@ -113,7 +113,7 @@ def test_odd_values_mean_what_they_mean_there(tmp_path: Path) -> None:
 OURS: dict[str, Any] = {
     "role": "dispatcher",
     "publish": 9030,
-    "defaults": {"providers": ["127.0.0.1:9010"]},
+    "defaults": {"providers": ["127.0.0.1:9010"], "allow": ["file:///data/**"]},
     "chains": {"t": {"directory": "/x", "publish_topic": "/y", "routes": [{"topics": "/a"}]}},
 }
 
@@ -129,10 +129,28 @@ def test_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("allow", "problem"),
+    [
+        ([], "allows no file, so that every message is refused"),
+        ("file:///**", "allows every file that this user"),
+    ],
+)
+def test_no_file_and_every_file_are_warned_of(tmp_path: Path, allow: Any, problem: str) -> None:
+    [warning] = loaded(tmp_path, changed(allow=allow)).warnings
+    assert warning.problem.startswith(problem)
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"host": "ftp://anna:S3cret@a.example"}, "host: holds credentials; put them into `login`"),
         ({"host": "ftp://a.example/in"}, "no host"),
+        (
+            {"allow": ["sftp://a.example/**"]},
+            "names no files of this host; give files of this host, like file:///data/**",
+        ),
+        ({"allow": ["**"]}, "file:///** are all of them"),
+        ({"allow": ["file:///data/../etc/**"]}, "holds `..`"),
         ({"host": "gopher://a.example"}, "no mover speaks `gopher`"),
         ({"directory": "/x/{}"}, "proper name"),
         ({"directory": "/x/{a.__class__}"}, "proper name"),

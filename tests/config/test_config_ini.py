@@ -299,6 +299,10 @@ def test_a_section_that_listens(tmp_path, lines, topics, addresses, nameserver, 
     assert listen.topics == topics
     assert [provider.host for provider in listen.addresses] == addresses
     assert (listen.nameserver, listen.services) == (nameserver, services)
+    assert listen.allow == ("file:///**",)  # as ever, and it is said
+    file = tmp_path / "listening.ini"
+    file.write_text(LISTENING + lines)
+    assert "announces whatever file of this host a message names" in str(load(file, "server").warnings)
 
 
 def test_a_section_without_request_port_stands_alone(tmp_path):

@@ -133,6 +133,7 @@ class _Configs:
             "providers": [*self._heard("client"), f"{HERE}:{self._world.retell}"],
             "heartbeat_alarm_scale": 3,
             "routes": [{"topics": ["/faults/flow"]}],
+            "allow": [f"file://{self._out}/**"],
             **PATIENCE,
         }
         near = {**heard, "directory": f"{self._out}/near", "publish_topic": "/faults/near"}

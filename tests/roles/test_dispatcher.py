@@ -32,6 +32,7 @@ class Desk:
     def config(self, **targets: dict[str, Any]) -> DispatcherConfig:
         usual = {
             "providers": ["127.0.0.1:300"],
+            "allow": [f"file://{self.site.incoming}/**", "file:///no/such/**"],
             "directory": str(self.site.outgoing),
             "publish_topic": "/done",
             "routes": [{"topics": ["/a"]}],
@@ -229,6 +230,75 @@ def test_where_a_folder_has_the_files_name_the_message_names_the_file_in_it(tmp_
             [message] = await until(lambda: it.done, "published")
             path = it.site.outgoing / "viirs.h5/1.h5"
             assert (message.data["uri"], path.read_bytes()) == (str(path), b"1.h5")
+
+    asyncio.run(main())
+
+
+def test_only_allowed_files_are_sent_and_no_link_leads_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            secret = tmp_path / "secret.h5"
+            secret.write_text("secret")
+            link, folder = it.site.incoming / "link.h5", it.site.incoming / "folder"
+            link.symlink_to(secret)
+            folder.symlink_to(tmp_path)
+            running = await it.start(t={})
+            named = [str(secret), f"file://{secret}", str(link), f"{folder}/secret.h5", f"//{secret}"]
+            for uri in named:
+                it.say({"uri": uri, "uid": "secret.h5"})
+            it.say({"dataset": [{"uri": str(secret), "uid": "secret.h5"}]}, kind="dataset")
+            it.say({"uri": str(secret), "uid": "secret.h5"}, topic="/of/no/concern")
+            it.tell("good.h5")
+            await until(lambda: it.done, "published")
+            assert it.delivered == {"good.h5"}
+            told = {str(facts["reason"]): facts["peer"] for _, facts in running.story.of(Step.REFUSED)}
+            assert set(told) == {
+                f"{secret} is not allowed; add it to `allow`, if that message may name it",
+                *(
+                    f"{path} leads by a link to {secret}, which is not allowed; add that to `allow`, if it is meant"
+                    for path in (link, folder / "secret.h5")
+                ),
+            }
+            assert all("@" in str(peer) for peer in told.values())
+            counted = {part.name: part.done for part in running.health.report(0.0).parts}
+            assert counted["t refused"] == len(named) + 1
+
+    asyncio.run(main())
+
+
+def test_a_link_that_took_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            with pyftpd() as server:
+                proxy = Proxy(Route((server.host, server.port)), fault=Fault("reset"))
+                with proxy:
+                    there = {
+                        "host": f"ftp://127.0.0.1:{proxy.port}",
+                        "login": f"{USER}:{PASSWORD}",
+                        "directory": "/in",
+                    }
+                    running = await it.start(t=there)
+                    it.tell("a.h5")
+                    await until(lambda: running.story.of(Step.RETRIED), "it waits for its target")
+                    (tmp_path / "secret").write_text("secret")
+                    (it.site.incoming / "a.h5").unlink()
+                    (it.site.incoming / "a.h5").symlink_to(tmp_path / "secret")
+                    proxy.fault = Fault()
+                    await until(lambda: running.story.of(Step.FAILED), "given up")
+                    [(_, facts)] = running.story.of(Step.FAILED)
+                    assert "leads by a link" in str(facts["reason"])
+                    assert not list(server.folder.rglob("*.h5"))
+
+    asyncio.run(main())
+
+
+def test_nothing_is_allowed_by_default(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            running = await it.start(t={"allow": []})
+            it.tell("a.h5")
+            await until(lambda: running.story.of(Step.REFUSED), "refused")
+            assert not it.delivered
 
     asyncio.run(main())
 

@@ -11,11 +11,11 @@ from tranship.core.journey import Step
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import Message, compose
 
-LISTEN = {
-    "origin": None,
-    "listen": {"addresses": ["127.0.0.1:50"], "topics": ["/new"]},
-    "info": {"sensor": "x"},
-}
+
+def listen(site: Rig, **more: Any) -> dict[str, Any]:
+    """The options of a chain that listens."""
+    heard = {"addresses": ["127.0.0.1:50"], "topics": ["/new"], "allow": [f"file://{site.incoming}/**"]}
+    return {"origin": None, "listen": heard, "info": {"sensor": "x"}, **more}
 
 
 def said(site: Rig) -> list[Message]:
@@ -39,7 +39,7 @@ def test_files_that_messages_name_are_announced_moved_and_published(tmp_path: Pa
     async def main() -> None:
         async with rig(tmp_path) as site:
             speaker = MemoryBus(site.network).publisher("tcp://127.0.0.1:50", "speaker")
-            server = await site.server(**LISTEN)
+            server = await site.server(**listen(site))
             await site.client()
             first, second, third = (site.drop(f"{name}.dat", name.encode()) for name in "abc")
             url = f"ssh://{socket.gethostname()}{first}"
@@ -70,7 +70,7 @@ def test_what_is_not_here_or_hostile_is_skipped_and_counted_and_said_once(tmp_pa
     async def main() -> None:
         async with rig(tmp_path) as site:
             speaker = MemoryBus(site.network).publisher("tcp://127.0.0.1:50", "speaker")
-            server = await site.server(**LISTEN, settle={"companion": "{name}.ok"})
+            server = await site.server(**listen(site, settle={"companion": "{name}.ok"}))
             path = site.drop("a.dat")
             site.drop("a.dat.ok")
             far = [
@@ -112,5 +112,34 @@ def test_what_is_not_here_or_hostile_is_skipped_and_counted_and_said_once(tmp_pa
             late.write_bytes(b"later")  # not there when it was named; complete with its companion
             site.drop("late.dat.ok")
             await until(lambda: len(said(site)) == 2, "the late one")
+
+    asyncio.run(main())
+
+
+def test_only_allowed_files_are_announced_and_no_link_leads_out(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            speaker = MemoryBus(site.network).publisher("tcp://127.0.0.1:50", "speaker")
+            server = await site.server(**listen(site))
+            secret, link = tmp_path / "secret", site.incoming / "secret"
+            secret.write_text("secret")
+            link.symlink_to(secret)
+            good = site.drop("a.dat")
+            both = {"dataset": [named(good), named(secret)]}
+            told = [compose("/new", "file", named(secret)), compose("/new", "dataset", both)]
+            speaker.tell([*told, compose("/new", "file", named(link)), compose("/new", "file", named(good))])
+            [message] = await until(lambda: said(site), "announced")
+            assert message.data["uri"] == str(good)
+            await until(lambda: parts(server)["refused messages"] == 3, "counted")
+            reasons = {(str(f["reason"]), f["peer"]) for _, f in server.story.of(Step.SKIPPED)}
+            peer = "tcp://127.0.0.1:50"
+            assert reasons == {
+                (f"{secret} is not allowed; add it to `allow`, if that message may name it", peer),
+                (
+                    f"{link} leads by a link to {secret}, which is not allowed; add that to `allow`, if it is meant",
+                    peer,
+                ),
+            }
+            assert len(said(site)) == 1
 
     asyncio.run(main())

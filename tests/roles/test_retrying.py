@@ -34,7 +34,8 @@ def test_whoever_tries_again_gives_up_when_its_chain_says_so(tmp_path: Path) -> 
             publisher = bus.publisher("tcp://127.0.0.1:400", "somebody")
             origin = f"{site.incoming}/{{name}}.dat"
             moved = config(site, "move", origin=origin, destinations=[f"{dead}/"], topic="/x")
-            routes = {"directory": "/", "routes": [{"topics": ["/a"]}]}
+            reach = {"allow": [f"file://{site.incoming}/**"]}
+            routes = {"directory": "/", "routes": [{"topics": ["/a"]}], **reach}
             sent = config(site, "dispatcher", **HEARD, host=dead, **routes)
             fetched = config(
                 site, "fetch", **HEARD, topics=["/b"], allow=["**"], directory=str(site.outgoing)

@@ -106,7 +106,8 @@ def test_no_stranger_harms_anybody(tmp_path: Path, seed: int) -> None:
             sent, fetched = site.outgoing / "sent", site.outgoing / "fetched"
             both = [SPEAKER, "127.0.0.1:100"]
             quick: dict[str, Any] = {"transfer_req_timeout": "300 ms", "req_timeout": "100 ms"}
-            listen = {"origin": None, "listen": {"addresses": [SPEAKER], "topics": ["/"]}}
+            reach = {"allow": [f"file://{site.incoming}/**"]}
+            listen = {"origin": None, "listen": {"addresses": [SPEAKER], "topics": ["/"], **reach}}
             listening = site.server_config(2, **listen)
             disp = {"role": "dispatcher", "journal": str(tmp_path / "d.journal"), "publish": {"port": 1003}}
             fetching = {"role": "fetch", "journal": str(tmp_path / "f.journal"), "publish": {"port": 1004}}
@@ -124,6 +125,7 @@ def test_no_stranger_harms_anybody(tmp_path: Path, seed: int) -> None:
                             "chains": {
                                 "c": {
                                     **moving,
+                                    **reach,
                                     "directory": f"{sent}/{FILLED}",
                                     "routes": [{"topics": ["/"]}],
                                 }
@@ -141,7 +143,7 @@ def test_no_stranger_harms_anybody(tmp_path: Path, seed: int) -> None:
                                     **moving,
                                     "directory": f"{fetched}/{FILLED}",
                                     "topics": ["/"],
-                                    "allow": [f"file://{site.incoming}/**"],
+                                    **reach,
                                 }
                             },
                         }

@@ -110,8 +110,7 @@ def test_who_hears_keeps_what_it_could_tell_nobody_of(
         async with rig(tmp_path) as site:
             publisher = MemoryBus(site.network).publisher("tcp://127.0.0.1:400", "somebody")
             chain = {"providers": ["127.0.0.1:400"], "directory": str(site.outgoing), **options}
-            if role == "fetch":
-                chain |= {"allow": [f"file://{site.incoming}/**"]}
+            chain |= {"allow": [f"file://{site.incoming}/**"]}
             running = await site.moving(config_of(site, role, config, chain), make)
 
             def say(name: str, **items: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from tranship.config.parameters import check_movable, check_scheme, meant_parame
 from tranship.config.server import ServerChain, ServerConfig
 from tranship.config.tree import Loc, Tree
 from tranship.config.values import Parameters
-from tranship.core.allow import EVERYTHING
+from tranship.core.allow import EVERY_FILE, EVERYTHING
 from tranship.core.origin import Origin
 
 S = TypeVar("S", ServerChain, MirrorChain)
@@ -58,6 +58,8 @@ def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Fold
             report.error(place, wrong, "make it, or mend the path")
         if chain.request is not None:
             _check_allowed(chain, tree, ("chains", name, "allow"), report)
+        if chain.listen is not None:
+            check_reach(chain.listen.allow, tree, ("chains", name, "listen", "allow"), report)
     chains = {name: _with_meant(chain, tree, name, report) for name, chain in config.chains.items()}
     return config.model_copy(update={"chains": chains})
 
@@ -162,6 +164,16 @@ def _check_allowed(chain: ServerChain | MirrorChain, tree: Tree, loc: Loc, repor
             check_movable(pattern, tree.place((*loc, n)), report)
         elif not tree.old:  # of an INI file this has been told already
             report.warn(tree.place((*loc, n)), "allows every destination", "name those that are needed")
+
+
+def check_reach(allow: Sequence[str], tree: Tree, loc: Loc, report: Report) -> None:
+    """Report if messages may name no file of this host, or every one."""
+    if not allow:
+        told = "allows no file, so that every message is refused"
+        report.warn(tree.place(loc), told, "add URL patterns like file:///data/**")
+    if EVERY_FILE in allow and not tree.old:  # of an old file this has been told already
+        told = "allows every file that this user may read to whoever publishes"
+        report.warn(tree.place(loc), told, "name the folders that are needed")
 
 
 def _with_meant(chain: S, tree: Tree, name: str, report: Report) -> S:

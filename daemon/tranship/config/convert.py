@@ -20,7 +20,7 @@ def converted(tree: Tree, findings: Iterable[Finding]) -> str:
 
 _MEANINGS: Mapping[str, str] = MappingProxyType(
     {
-        "allow": "every destination, as in the old file: name those that are needed",
+        "allow": "everything, as with the old file: name what is needed",
         "delete": "after a verified delivery or an `ack`, over restarts, and only if it is still that version",
         "nameservers": "as in the old file, or as there if it said nothing; here the default is `no`",
         "heartbeat_alarm_scale": "as in the old file, or as there if it said nothing; here the default is 10",

@@ -7,6 +7,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from tranship.config.kinds import Count, Default, Name, Wanted, refuse
 from tranship.config.moving import Hears, HostURL, LogsIn, Moves, PathPattern, Topics
+from tranship.config.patterns import AllowHere
 from tranship.config.retry import Retry
 from tranship.config.values import ConnectionParameters, Parameters, metadata
 from tranship.core.routing import Alias, Condition, aliases_of, conditions_of
@@ -79,6 +80,11 @@ class DispatcherRoute(LogsIn):
 class DispatcherChain(Hears, LogsIn):
     """A target: where files go, and which."""
 
+    allow: Annotated[AllowHere, Default("nothing")] = Field(
+        default=(),
+        description="Which files of this host may be sent, as whoever publishes can name any: URL patterns. `*` stands "
+        "for anything within a folder name, `**` for any number of folders. Where links lead must be allowed, too.",
+    )
     host: HostURL = Field(default="", description="The host that files go to; empty: this one.")
     directory: Annotated[PathPattern | None, Default("that of each route")] = Field(
         default=None, description="The folder there. Fields are filled in from the message."

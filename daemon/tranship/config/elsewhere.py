@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tranship.config.endpoints import Host, Provider, Providers
 from tranship.config.kinds import Default, Name, Options, Port, Text, Topic, Wanted, is_no, refuse, words
+from tranship.config.patterns import AllowHere
 from tranship.steps.share import Archive, Protocol
 
 
@@ -17,6 +18,12 @@ class Listen(Options):
         Default("everything"),
         Wanted("a list of topics"),
     ] = Field(default=("",), description="Which messages: every subject that begins so.")
+    allow: Annotated[AllowHere, Default("nothing")] = Field(
+        default=(),
+        description="Which files of this host may be announced, as whoever publishes can name any: URL patterns. "
+        "`*` stands for anything within a folder name, `**` for any number of folders. Where links lead must be "
+        "allowed, too.",
+    )
     addresses: Annotated[Providers | tuple[Provider, ...], Default("none"), Wanted("a list of host:port")] = (
         Field(default=(), description="Who publishes them.")
     )

@@ -15,7 +15,7 @@ from tranship.config.endpoints import EVERYWHERE, Security
 from tranship.config.findings import Place, Report, nearest
 from tranship.config.kinds import is_no
 from tranship.config.tree import Loc, Plain, Tree
-from tranship.core.allow import EVERYTHING
+from tranship.core.allow import EVERY_FILE, EVERYTHING
 from tranship_movers.errors import Misconfigured
 from tranship_movers.registry import mover_class
 
@@ -132,6 +132,8 @@ def _dispatcher(reading: _Reading) -> None:
     reading.value |= {"role": "dispatcher", "chains": {}}
     if reading.port is not None:
         reading.publish(reading.port)
+    told = "sends whatever file of this host a message names, as these files always did"
+    reading.report.warn(Place(1), told, "to close it, write the file in our YAML, with `allow`")
     reading.unread((_SUBSCRIBER,), ("subscribe_addresses", "nameserver", "subscribe_services"))
     for name, block in reading.old.value.items():
         if name == _SUBSCRIBER:
@@ -146,6 +148,7 @@ def _dispatcher(reading: _Reading) -> None:
 def _target(reading: _Reading, name: str, block: dict[str, Any]) -> None:
     chain: Loc = ("chains", name)
     reading.put(chain, {}, reading.old.place((name,)))
+    reading.put((*chain, "allow"), [EVERY_FILE], Place(1))
     reading.unread((name,), _TARGET)
     reading.hear(chain, (_SUBSCRIBER,), "subscribe_addresses", "nameserver", "subscribe_services")
     reading.host((*chain, "host"), (name, "host"))
@@ -259,7 +262,7 @@ def _fetching(reading: _Reading, name: str) -> Loc:
 def _unlimited() -> list[str]:
     """Every place: `**`, and what it does not cover, files of this host and the stores that only fsspec reads."""
     stores = [scheme for scheme in ("gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs") if _is_read(scheme)]
-    return [EVERYTHING, "file:///**", *(f"{scheme}://*/**" for scheme in stores)]
+    return [EVERYTHING, EVERY_FILE, *(f"{scheme}://*/**" for scheme in stores)]
 
 
 def _is_read(scheme: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from tranship.config.checks import Folders, check_chains
+from tranship.config.checks import Folders, check_chains, check_reach
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.fetch import FetchConfig
 from tranship.config.findings import Report
@@ -28,6 +28,7 @@ def check_dispatcher(
     for name, chain in config.chains.items():
         loc: Loc = ("chains", name)
         chains[name] = _target(chain, tree, loc, report, unseen)
+        check_reach(chain.allow, tree, (*loc, "allow"), report)
         if config.publish is not None and chain.publish_topic is None:
             told = "has no `publish_topic`, so that nobody is told of its files"
             report.warn(tree.place(loc), told, "add one, or ignore this")

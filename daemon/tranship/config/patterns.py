@@ -72,6 +72,14 @@ def allow(text: str) -> str:
     return text
 
 
+def allow_here(text: str) -> str:
+    """A pattern of files of this host. Refuses anything else."""
+    if not allow(text).lower().startswith("file://"):
+        advice = "give files of this host, like file:///data/**; file:///** are all of them"
+        raise refuse(f"{given(text)} names no files of this host", advice)
+    return text
+
+
 def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -129,6 +137,11 @@ Destination = Annotated[
 ]
 Allow = Annotated[
     tuple[Annotated[str, AfterValidator(allow)], ...],
+    BeforeValidator(_one_or_more),
+    Wanted("a list of URL patterns like file:///data/**"),
+]
+AllowHere = Annotated[
+    tuple[Annotated[str, AfterValidator(allow_here)], ...],
     BeforeValidator(_one_or_more),
     Wanted("a list of URL patterns like file:///data/**"),
 ]

@@ -19,6 +19,8 @@ from tranship_movers.place import Place
 
 EVERYTHING = "**"
 """The pattern of legacy configurations, whose destinations were never limited."""
+EVERY_FILE = "file:///**"
+"""The same, of the files of this host that messages name."""
 
 
 _LONGEST = 4096

@@ -14,6 +14,7 @@ from tranship.core.values import Sighting, Wanted
 from tranship.flows.around import Surroundings
 from tranship.hosts import is_own_host
 from tranship.lanes import Threads
+from tranship.steps.reach import Reach
 from tranship.steps.request import first_path, path_of, why_unusable
 from tranship.steps.settle import Completeness, Settle
 from tranship.wire.contract import Subscription
@@ -44,6 +45,7 @@ class _Named:
     """A message, and which of its files are not complete yet."""
 
     message: Message
+    peer: str
     missing: set[str]
     since: float
     complete: dict[str, Sighting] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Named:
         self._chain = chain
         self._listen = listen
         self._around = around
+        self._reach = Reach(listen.allow, around.clock)
         self._settle = Settle(rule, None, lambda path: True, around.clock)
         self._settling = asyncio.Lock()
         self._waiting: dict[int, _Named] = {}
@@ -114,7 +117,10 @@ class Named:
         if not paths:
             self._skip(message, peer, "odd messages", "it names no file")
             return None
-        return _Named(message, paths, self._around.clock.monotonic())
+        if reason := next(filter(None, map(self._reach.unnamed, paths)), ""):
+            self._skip(message, peer, "refused messages", reason)
+            return None
+        return _Named(message, peer, paths, self._around.clock.monotonic())
 
     async def _take(self, named: _Named, teller: Teller) -> None:
         """Pass a message on, when its files are complete."""
@@ -152,15 +158,19 @@ class Named:
             now = named.missing & found.keys()
             named.missing -= now
             named.complete |= {path: found[path] for path in now}
-            if not named.missing:
-                del self._waiting[number]
-                reason = await teller.pass_on(named.message, list(named.complete.values()))
-                if reason:
+            if not named.missing and self._waiting.pop(number, None) is not None:
+                if reason := await self.threads.do(self._led_out, list(named.complete)):
+                    self._skip(named.message, named.peer, "refused messages", reason)
+                elif reason := await teller.pass_on(named.message, list(named.complete.values())):
                     self._skip(named.message, "here", "failed messages", reason)
                 else:
                     self._progress("announce")
         waiting = len(self._waiting)
         self._around.health.waiting(f"{self._chain} announce", waiting, self._around.clock.monotonic())
+
+    def _led_out(self, paths: Sequence[str]) -> str:
+        """Why one of paths may not be announced; "" if all may. Blocking."""
+        return next(filter(None, map(self._reach, paths)), "")
 
     def _skip(self, message: Message, peer: str, part: str, reason: str) -> None:
         self._progress(part)

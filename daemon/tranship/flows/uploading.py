@@ -17,6 +17,12 @@ from tranship.wire.messages import Message
 from tranship_movers.place import Place
 
 
+def _anywhere(path: str) -> str:
+    """Nothing is wrong with any path."""
+    del path
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Uploading:
     """Moves with delivery; with the login (user[:password]) of a lane, where there is one.
@@ -30,6 +36,8 @@ class Uploading:
     """The message that tells of a job, by what was moved for it: its file, or what came out of that."""
     others: Mapping[str, Delivery] = field(default_factory=dict)
     """Lanes that have a delivery of their own."""
+    reach: Callable[[str], str] = _anywhere
+    """Why the file at a path may not be moved; "" if it may. Looked at each time: links can be exchanged meanwhile."""
 
     def __call__(self, jobs: Sequence[Job], progress: Callable[[int], None]) -> list[Carried]:
         """Move jobs of one lane, until it fails itself. Blocking; never raises MoverError."""
@@ -44,6 +52,8 @@ class Uploading:
         self, job: Job, path: str, destination: str, progress: Callable[[int], None]
     ) -> Outcome | Carried:
         """Put the file at path to destination, on behalf of job; if that fails, why."""
+        if reason := self.reach(path):
+            return failed(job, Failure.REFUSED, reason)
         try:
             facts = os.stat(path)
         except FileNotFoundError:

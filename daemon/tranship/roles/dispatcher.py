@@ -32,6 +32,7 @@ from tranship.flows.uploading import Uploading, lane_of, owner_of, version_id
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.lanes import Threads
+from tranship.steps.reach import Reach
 from tranship.steps.told import Told, path_of, told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, Unsendable, compose, decode_whole
@@ -69,6 +70,7 @@ class _Chain:
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._publisher = publisher
         self._routes = _routes(options)
+        self._reach = Reach(options.allow, around.clock)
         topic = options.publish_topic if publisher is not None else None
         delivery = Delivery(around.pool, options.connection_parameters.plain(), owner, options.transfers)
         logins = {lane_of(_place(host, "/")): login for host, login in logins_of(options).items()}
@@ -77,7 +79,7 @@ class _Chain:
             for host, parameters in parameters_of(options).items()
         }
         uploading = Uploading(
-            delivery, logins, lambda job, moved: outgoing(job, moved[0].path, topic), others
+            delivery, logins, lambda job, moved: outgoing(job, moved[0].path, topic), others, self._reach
         )
         self._courier = Courier(name, uploading, options.transfers, book, around)
         self.obey = self._courier.obey
@@ -145,6 +147,8 @@ class _Chain:
         if not routes:
             return
         path = _local(file.uri)
+        if reason := self._reach(path):
+            raise Unusable(reason)
         found = _facts(path)
         data["file_creation_time"] = datetime.fromtimestamp(found.st_ctime if found else 0)
         now = self._around.clock.now()

@@ -7,6 +7,7 @@ from tranship.config.findings import Report, nearest
 from tranship.config.ini_file import Item, Section
 from tranship.config.legacy.building import (
     BARE,
+    CLOSE,
     NESTED,
     Building,
     Old,
@@ -19,6 +20,7 @@ from tranship.config.legacy.building import (
     whole,
 )
 from tranship.config.tree import Tree
+from tranship.core.allow import EVERY_FILE
 
 
 def server_tree(sections: list[Section], report: Report, port: int | None) -> Tree:
@@ -42,12 +44,23 @@ def _section(section: Section, building: Building) -> None:
             not_taken(key, item, section, building)
     if listens:
         _listen_somewhere(section, building)
+        _listen_to_all(section, building)
     unpacking(section, building, "prog")
     connection_parameters(items, building)
 
 
 def _archive(text: str) -> str | None:
     return None if is_off(text) else text
+
+
+def _listen_to_all(section: Section, building: Building) -> None:
+    """Announce whatever messages name, as always; and say so."""
+    building.put(("listen", "allow"), [EVERY_FILE], section.place)
+    building.report.warn(
+        section.place,
+        "announces whatever file of this host a message names, as INI files always did",
+        f"{CLOSE} with `allow` under `listen`",
+    )
 
 
 def _listen_somewhere(section: Section, building: Building) -> None:
