@@ -12,7 +12,7 @@ demo: $(READY) ## the main job, live: a server and a client move real files
 	$(BIN)/tranship demo
 
 test: $(READY) ## all tests but the long ones
-	$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: lint test ## what CI runs: format, lint, types, import layers, tests
 

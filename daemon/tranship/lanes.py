@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, ParamSpec, TypeVar
 
@@ -21,6 +21,10 @@ K = TypeVar("K", bound=Hashable)
 
 IDLE = 60.0
 """Seconds after which the tasks of a place without work end."""
+
+SLOW = 0.03
+"""Seconds; a batch that takes longer waits for its place, so that others are begun beside it. What takes less is the
+interpreter's own work, of which two threads do no more than one: they get into each other's way."""
 
 
 class Waiting(Generic[T]):
@@ -65,8 +69,9 @@ class Waiting(Generic[T]):
 
 
 class Lanes(Generic[K, T]):
-    """Work by place. Each place has `width` tasks, made when work comes and ended when none came for a while.
+    """Work by place. Each has one task, made when work comes and ended when none came for a while.
 
+    Where batches are slow, there are up to `width` of them, one more whenever all have been at theirs for SLOW.
     `work(place, items)` does a batch; what it raises is not caught here.
     """
 
@@ -96,10 +101,10 @@ class Lanes(Generic[K, T]):
         if lane is None:
             lane = self._lanes[place] = _Lane(Waiting(self._weigh))
         lane.waiting.put(items)
-        wanted = min(self._width, lane.running - lane.idle + len(lane.waiting))
-        while lane.running < wanted:
-            lane.running += 1
-            self._tasks.create_task(self._work_off(place, lane), name=f"lane {place} {lane.running}")
+        if not lane.running:
+            self._widen(place, lane)
+        elif not lane.idle:
+            self._look_soon(place, lane)
 
     def waiting(self, place: K) -> int:
         """How many items wait at place."""
@@ -111,35 +116,73 @@ class Lanes(Generic[K, T]):
         """How many items wait or are being worked on."""
         return self._busy + sum(len(lane.waiting) for lane in self._lanes.values())
 
+    def _widen(self, place: K, lane: "_Lane[T]") -> None:
+        lane.running += 1
+        self._tasks.create_task(self._work_off(place, lane), name=f"lane {place} {lane.running}")
+
+    def _look_soon(self, place: K, lane: "_Lane[T]") -> None:
+        if lane.look is None and lane.running < self._width:
+            lane.look = asyncio.get_running_loop().call_later(SLOW, self._look, place, lane)
+
+    def _look(self, place: K, lane: "_Lane[T]") -> None:
+        """Make one more task, if something waits and all are slow."""
+        lane.look = None
+        if len(lane.waiting) and not lane.idle:
+            if lane.running and not lane.quick(time.monotonic()):
+                self._widen(place, lane)
+            self._look_soon(place, lane)
+
     async def _work_off(self, place: K, lane: "_Lane[T]") -> None:
-        while True:
-            lane.idle += 1
-            try:
-                async with asyncio.timeout(IDLE):
-                    batch = await lane.waiting.take(self._most, self._weight)
-            except TimeoutError:
-                if len(lane.waiting):  # it came in the very moment
-                    continue
-                break
-            finally:
-                lane.idle -= 1
+        me = object()
+        while (batch := await self._next(lane)) is not None:
             self._busy += len(batch)
+            lane.begun[me] = begun = time.monotonic()
             try:
                 await self._work(place, batch)
             finally:
                 self._busy -= len(batch)
+                del lane.begun[me]
+            now = time.monotonic()
+            if now - begun < SLOW and lane.quick(now):
+                self._look_soon(place, lane)
+                break  # another one does it as well
         lane.running -= 1
         if not lane.running:
             del self._lanes[place]
 
+    async def _next(self, lane: "_Lane[T]") -> list[T] | None:
+        """The next batch; None if there is none for a while, or somebody else waits for it."""
+        if lane.idle:
+            return None
+        lane.idle += 1
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(IDLE):
+                        return await lane.waiting.take(self._most, self._weight)
+                except TimeoutError:
+                    if not len(lane.waiting):  # else it came in the very moment
+                        return None
+        finally:
+            lane.idle -= 1
+
 
 @dataclass(slots=True)
 class _Lane(Generic[T]):
-    """What waits for a place, its tasks, and how many of these wait for work."""
+    """What waits for a place, its tasks, how many of these wait for work, and since when the others are at theirs.
+
+    look: when it is looked at whether there should be more of them.
+    """
 
     waiting: Waiting[T]
     running: int = 0
     idle: int = 0
+    begun: dict[object, float] = field(default_factory=dict)
+    look: asyncio.TimerHandle | None = None
+
+    def quick(self, now: float) -> bool:
+        """Whether some batch that is under way is not slow, so far."""
+        return any(now - begun < SLOW for begun in self.begun.values())
 
 
 class Threads:

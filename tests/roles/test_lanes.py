@@ -140,6 +140,37 @@ def test_a_dead_place_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(done) == 150
 
 
+def test_quick_work_is_done_by_one_and_slow_work_by_as_many_as_there_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "IDLE", 0.05)
+
+    async def main() -> None:
+        gate, under_way, most = asyncio.Event(), dict[str, int](), dict[str, int]()
+
+        async def do(place: str, items: list[int]) -> None:
+            under_way[place] = under_way.get(place, 0) + 1
+            most[place] = max(most.get(place, 0), under_way[place])
+            await (gate.wait() if place == "slow" else asyncio.sleep(0))
+            under_way[place] -= 1
+
+        async with asyncio.TaskGroup() as tasks:
+            made: Lanes[str, int] = Lanes(tasks, do, width=3, weigh=lambda _: 1, most=2)
+            for n in range(50):
+                made.put("quick", [n, n])
+                made.put("slow", [n, n])
+                await asyncio.sleep(0)
+            await until(lambda: most["slow"] == 3, "all that there may be are at it")
+            assert most["quick"] == 1
+            gate.set()
+            await until(lambda: made.queued == 0, "done")
+            assert all(lane.running == 1 for lane in made._lanes.values())  # who waits is one
+            await until(lambda: not made._lanes, "no task without work is left")
+            assert (most["quick"], most["slow"]) == (1, 3)
+
+    asyncio.run(main())
+
+
 def test_work_that_comes_while_a_lane_ends_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "IDLE", 0.001)
     gate, done = asyncio.Event(), list[int]()
