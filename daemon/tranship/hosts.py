@@ -3,11 +3,13 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 from tranship.config.endpoints import NameServers
+from tranship.config.legacy.posttroll import posttrolls_settings
 from tranship.wire.contract import Bus, OnOddity, Publisher
 from tranship.wire.discovery import Card, Multicast, Ports, beat, multicast, register
 from tranship.wire.messages import Message
@@ -17,13 +19,23 @@ async def make_known(
     bus: Bus, publisher: Publisher, name: str, name_servers: NameServers, on_oddity: OnOddity
 ) -> None:
     """Make the publisher, by this name, known to name_servers, for ever. Returns if there are none."""
-    ports = Ports.from_environment(os.environ)
+    settings = await _settings()
+    ports = Ports.of(settings)
     card = Card(name, publisher.address, encrypted=publisher.encrypted)
     async with asyncio.TaskGroup() as tasks:
         for host in name_servers.hosts:
             tasks.create_task(register(bus, card, host, ports, on_oddity))
         if name_servers.multicast:
-            tasks.create_task(multicast(card, Multicast.from_environment(os.environ), on_oddity))
+            tasks.create_task(multicast(card, Multicast.of(settings), on_oddity))
+
+
+async def name_server_ports() -> Ports:
+    """Where name servers are asked, and tell of changes, as posttroll's settings say. Raises BusError."""
+    return Ports.of(await _settings())
+
+
+async def _settings() -> Mapping[str, Any]:
+    return await asyncio.to_thread(posttrolls_settings, os.environ)
 
 
 async def beating(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
 
 import posttroll
 import pytest
@@ -17,6 +18,7 @@ from posttroll.publisher import Publish
 from posttroll.subscriber import Subscribe
 
 from servers.ports import free_port
+from tranship.config.legacy.posttroll import posttrolls_settings
 from tranship.wire.contract import BusError
 from tranship.wire.discovery import (
     Card,
@@ -56,7 +58,7 @@ def name_server() -> Iterator[Ports]:
         "POSTTROLL_ADDRESS_PUBLISH_PORT": str(ports.changes),
         "POSTTROLL_BROADCAST_PORT": str(ports.cards),
     }
-    assert Ports.from_environment(environment) == ports
+    assert Ports.of(posttrolls_settings(environment)) == ports
     code = "from posttroll.ns import main; main()"
     process = subprocess.Popen([sys.executable, "-c", code, "--no-multicast"], env=environment)
     try:
@@ -348,9 +350,9 @@ def test_a_card_that_is_too_long_for_a_datagram_is_refused() -> None:
 
 
 def test_settings_are_read_as_posttroll_reads_them() -> None:
-    assert Ports.from_environment({}) == Ports(5557, 16543, 21200)
-    assert Ports.from_environment({"NAMESERVER_PORT": "7"}).questions == 7
-    assert Multicast.from_environment({}) == Multicast("225.0.0.212", 21200, "", 31)
+    assert Ports.of({}) == Ports(5557, 16543, 21200)
+    assert Ports.of(posttrolls_settings({"NAMESERVER_PORT": "7"})).questions == 7
+    assert Multicast.of({}) == Multicast("225.0.0.212", 21200, "", 31)
     environ = {
         "POSTTROLL_MC_GROUP": "225.0.0.213",
         "PYTROLL_MC_GROUP": "225.0.0.214",
@@ -358,12 +360,50 @@ def test_settings_are_read_as_posttroll_reads_them() -> None:
         "POSTTROLL_MULTICAST_INTERFACE": "127.0.0.1",
         "PYTROLL_MC_TTL": "3",
     }
-    assert Multicast.from_environment(environ) == Multicast("225.0.0.213", 7, "127.0.0.1", 3)
-    with pytest.raises(BusError, match=r"\$PYTROLL_MC_TTL is 'far'"):
-        Multicast.from_environment({"PYTROLL_MC_TTL": "far"})
+    assert Multicast.of(posttrolls_settings(environ)) == Multicast("225.0.0.213", 7, "127.0.0.1", 3)
+    with pytest.raises(BusError, match="mc_ttl is 'far'"):
+        Multicast.of(posttrolls_settings({"PYTROLL_MC_TTL": "far"}))
     for group in ("10.0.0.1", "nonsense", "::1"):
         with pytest.raises(BusError, match="multicast"):
             Multicast(group)
+
+
+def test_settings_in_files_count_as_they_do_for_posttroll(tmp_path: Path) -> None:
+    files = {
+        "etc/a.yaml": "nameserver_port: 1\nbroadcast_port: 2\nmulticast-interface: 127.0.0.2\n",
+        "home/.config/posttroll/b.yml": "address_publish_port: '3'\nnameserver_port: 4\nmc_group: 225.0.0.1\n",
+        "own.yaml": "mc_group: 225.0.0.2\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    environ = {
+        "HOME": str(tmp_path / "home"),
+        "POSTTROLL_ROOT_CONFIG": str(tmp_path / "etc"),
+        "POSTTROLL_CONFIG": str(tmp_path / "own.yaml"),
+        "POSTTROLL_BROADCAST_PORT": "5",
+        "PYTROLL_MC_GROUP": "225.0.0.3",
+        "NAMESERVER_PORT": "6",
+    }
+    code = """
+from posttroll import config
+from posttroll.address_receiver import get_configured_address_port
+from posttroll.bbmcast import get_configured_broadcast_port, get_mc_group
+from posttroll.ns import get_configured_nameserver_port
+print(get_configured_nameserver_port(), get_configured_address_port(), get_configured_broadcast_port())
+print(get_mc_group(), config.get("multicast_interface"))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], env=environ, check=True, capture_output=True
+    )
+    theirs = ran.stdout.decode().split()
+    settings = posttrolls_settings(environ)
+    ports, where = Ports.of(settings), Multicast.of(settings)
+    assert (
+        [str(port) for port in (ports.questions, ports.changes, ports.cards)] == theirs[:3] == ["4", "3", "5"]
+    )
+    assert [where.group, where.interface] == theirs[3:] == ["225.0.0.2", "127.0.0.2"]
+    assert where.port == 5
 
 
 def test_an_address_is_told_so_that_others_can_reach_it() -> None:

@@ -6,7 +6,6 @@ Providers that a name server tells of are listened to from then on, until it say
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from tranship.core.sequence import Sequence as Numbers
 from tranship.core.story import NO_FILE
 from tranship.core.words import counted
 from tranship.flows.around import Surroundings
+from tranship.hosts import name_server_ports
 from tranship.journal import ClientBook, Cursor
 from tranship.steps.hear import Announcement, Said, announcement_of, sort
 from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
 from tranship.steps.request import first_path
 from tranship.wire.contract import Heard
-from tranship.wire.discovery import Ports, follow, min_interval
+from tranship.wire.discovery import follow, min_interval
 from tranship.wire.messages import Message, compose
 
 MARGIN = 10.0
@@ -145,7 +145,7 @@ class Hearing:
 
     async def _look_up(self, name_server: str) -> None:
         around, lookup = self._around, self._lookup
-        ports = Ports.from_environment(os.environ)
+        ports = await name_server_ports()
         async for change in follow(around.bus, name_server, lookup.services, ports, around.on_oddity):
             address = change.publisher.address
             if address in self._configured:

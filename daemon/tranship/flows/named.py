@@ -12,13 +12,13 @@ from tranship.config.elsewhere import Listen
 from tranship.core.journey import Step
 from tranship.core.values import Sighting, Wanted
 from tranship.flows.around import Surroundings
-from tranship.hosts import is_own_host
+from tranship.hosts import is_own_host, name_server_ports
 from tranship.lanes import Threads
 from tranship.steps.reach import Reach
 from tranship.steps.request import first_path, path_of, why_unusable
 from tranship.steps.settle import Completeness, Settle
 from tranship.wire.contract import Subscription
-from tranship.wire.discovery import Ports, follow
+from tranship.wire.discovery import follow
 from tranship.wire.messages import Message, files
 
 LOOKING = 4
@@ -91,7 +91,7 @@ class Named:
 
     async def _follow(self, subscription: Subscription, topics: Sequence[str], name_server: str) -> None:
         services = list(self._listen.services) or [""]
-        around, ports = self._around, Ports.from_environment(os.environ)
+        around, ports = self._around, await name_server_ports()
         async for change in follow(around.bus, name_server, services, ports, around.on_oddity):
             if change.present:
                 subscription.add(change.publisher.address, topics)

@@ -42,12 +42,12 @@ class Ports:
     cards: int = 21200
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """As posttroll's variables say. Raises BusError for what is no port."""
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """As posttroll's settings say. Raises BusError for what is no port."""
         return cls(
-            _number(environ, ("POSTTROLL_NAMESERVER_PORT", "NAMESERVER_PORT"), cls().questions),
-            _number(environ, ("POSTTROLL_ADDRESS_PUBLISH_PORT",), cls().changes),
-            _number(environ, ("POSTTROLL_BROADCAST_PORT",), cls().cards),
+            _number(settings, "nameserver_port", cls().questions),
+            _number(settings, "address_publish_port", cls().changes),
+            _number(settings, "broadcast_port", cls().cards),
         )
 
 
@@ -70,13 +70,13 @@ class Multicast:
             raise BusError(f"multicast: {self.group} is no multicast group")
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """As posttroll's variables say. Raises BusError for what can't be."""
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """As posttroll's settings say. Raises BusError for what can't be."""
         return cls(
-            environ.get("POSTTROLL_MC_GROUP") or environ.get("PYTROLL_MC_GROUP") or cls().group,
-            _number(environ, ("POSTTROLL_BROADCAST_PORT",), cls().port),
-            environ.get("POSTTROLL_MULTICAST_INTERFACE", ""),
-            _number(environ, ("PYTROLL_MC_TTL",), cls().ttl),
+            str(settings.get("mc_group") or cls().group),
+            _number(settings, "broadcast_port", cls().port),
+            str(settings.get("multicast_interface") or ""),
+            _number(settings, "mc_ttl", cls().ttl),
         )
 
 
@@ -346,11 +346,11 @@ def _send_datagram(datagram: bytes, where: Multicast) -> None:
         out.sendto(datagram, (where.group, where.port))
 
 
-def _number(environ: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
-    for name in names:
-        if environ.get(name):
-            try:
-                return int(environ[name])
-            except ValueError:
-                raise BusError(f"${name} is {environ[name]!r}, which is no number") from None
-    return default
+def _number(settings: Mapping[str, Any], name: str, default: int) -> int:
+    told = settings.get(name)
+    if told in (None, ""):
+        return default
+    try:
+        return int(told)
+    except (TypeError, ValueError):
+        raise BusError(f"posttroll's {name} is {told!r}, which is no number") from None

@@ -1,4 +1,4 @@
-"""posttroll's own settings, as far as they say that connections are encrypted.
+"""posttroll's own settings: that connections are encrypted, and where name servers are.
 
 They stand in the environment (POSTTROLL_BACKEND=secure_zmq) or, written small and without the prefix, in YAML files:
 in /etc/posttroll, in etc/posttroll of the Python installation, in ~/.config/posttroll, in $POSTTROLL_CONFIG. What comes
@@ -32,6 +32,18 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What each becomes in the block `curve`."""
+
+
+_OLDER: Mapping[str, str] = MappingProxyType(
+    {"NAMESERVER_PORT": "nameserver_port", "PYTROLL_MC_GROUP": "mc_group", "PYTROLL_MC_TTL": "mc_ttl"}
+)
+"""Variables that posttroll reads beside its settings; these win."""
+
+
+def posttrolls_settings(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """All of posttroll's settings, by name. What can't be read has been told when the configuration was loaded."""
+    older = {name: environ[variable] for variable, name in _OLDER.items() if environ.get(variable)}
+    return older | _settings(Report("posttroll"), environ)
 
 
 def with_posttrolls_keys(tree: Tree, report: Report, environ: Mapping[str, str]) -> Tree:
