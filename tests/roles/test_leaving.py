@@ -19,7 +19,7 @@ def test_everything_is_noted_once_in_order_and_only_then_all_is() -> None:
         work = asyncio.create_task(leaving.run(note))
         leaving.put([2])
         assert not noted
-        await leaving.noted()
+        await asyncio.wait_for(leaving.noted(), 30)
         assert noted == [1, 2, 3]
         work.cancel()
         await asyncio.wait([work])
@@ -32,7 +32,7 @@ def test_what_an_earlier_life_published_is_no_concern_of_the_next() -> None:
         leaving: Leaving[int] = Leaving()
         leaving.put([1])
         leaving.forget()
-        await leaving.noted()
+        await asyncio.wait_for(leaving.noted(), 30)
         leaving.put([2])
         noted: list[int] = []
 
@@ -40,7 +40,7 @@ def test_what_an_earlier_life_published_is_no_concern_of_the_next() -> None:
             noted.extend(left)
 
         work = asyncio.create_task(leaving.run(note))
-        await leaving.noted()
+        await asyncio.wait_for(leaving.noted(), 30)
         assert noted == [2]
         work.cancel()
         await asyncio.wait([work])

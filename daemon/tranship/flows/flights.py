@@ -13,6 +13,7 @@ from tranship.core.values import Version
 from tranship.delivery import Delivery, Outcome
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
+from tranship.flows.failing import Failing
 from tranship.journal import Deletion, ServerBook, Transfer
 from tranship.lanes import Lanes, Threads
 from tranship.steps.request import Failure, Fault, Move, Order
@@ -85,6 +86,7 @@ class Flights:
         it failed (None: it did not). Without `bring`, files lie where they were announced.
         """
         self.threads = Threads(f"{chain} move", MOVERS)
+        self.failing: Failing
         self._chain = chain
         self._transfers = transfers
         self._delivery = delivery
@@ -101,6 +103,7 @@ class Flights:
     def open(self, tasks: asyncio.TaskGroup) -> None:
         """Begin with nothing under way; the work belongs to tasks."""
         self._flights.clear()
+        self.failing = Failing(self._chain, self._around)
         self._tasks = tasks
         self._lanes = Lanes(
             tasks, self._move_batch, width=self._transfers, weigh=lambda f: max(0, f.source.size)
@@ -163,6 +166,7 @@ class Flights:
         )
         reached(Point.MOVE_JOURNALED)
         for flight, outcome in zip(flights, outcomes, strict=True):
+            self.failing.landed(outcome)
             self._land(flight, outcome)
         self._around.health.progress(f"{self._chain} move", self._around.clock.monotonic(), len(moved))
         await self._changed(changed)

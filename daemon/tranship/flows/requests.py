@@ -283,6 +283,7 @@ class Requests:
             await asyncio.sleep(PROGRESS_EVERY)
             now = clock.monotonic()
             health.waiting(part, len(self._flights), now)
+            self._flights.failing.look()
             moved = {id(flight): flight.moved for flight in self._flights}
             if any(before.get(flight, 0) != bytes_ for flight, bytes_ in moved.items()):
                 health.progress(part, now, done=0)
