@@ -11,6 +11,7 @@ from rig import TOPIC, rig, until
 from tranship.core.journey import Step
 from tranship.core.retry import RetryPolicy
 from tranship.journal.survey import survey
+from tranship.wire.contract import Answerer
 from tranship.wire.memory import MemoryBus
 from tranship.wire.messages import compose
 
@@ -65,6 +66,39 @@ def test_where_a_folder_has_the_files_name_the_message_names_the_file_in_it(tmp_
             [message] = await until(lambda: site.published, "published")
             path = site.outgoing / "a.new/a.dat"
             assert (message.data["uri"], path.read_bytes()) == (str(path), b"whole")
+
+    asyncio.run(main())
+
+
+def test_no_host_gets_the_login_that_is_not_trusted_with_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with rig(tmp_path) as site:
+            bus, address = MemoryBus(site.network), "127.0.0.2:701"
+            asked: list[str] = []
+
+            async def steal(thief: Answerer) -> None:
+                while True:
+                    asked.extend(question.message.type for question in await thief.asked())
+
+            stealing = asyncio.create_task(steal(bus.answerer(f"tcp://{address}")))
+            await site.server()
+            speaker = bus.publisher("tcp://127.0.0.1:400", "speaker")
+            options = {"providers": ["127.0.0.1:100", "127.0.0.1:400"], "login": "user:S3cret"}
+            client = await site.client(**options, login_hosts=["127.0.0.1"])
+            stolen = {"uri": "/in/b.dat", "uid": "b.dat", "request_address": address}
+            speaker.tell([compose(TOPIC, "file", stolen)])
+            await until(lambda: client.story.of(Step.RETRIED), "not asked")
+            _, facts = client.story.of(Step.RETRIED)[0]
+            told = f"{address} would get the login; add its host to `login_hosts`"
+            assert str(facts["reason"]).startswith(told)
+            site.drop("a.dat")
+            await until(lambda: site.published, "published")
+            assert "push" not in asked  # what was missed is asked for without a login
+            await client.kill()
+            await site.client(**options)  # as in Trollmoves: whomever an announcement names
+            await until(lambda: "push" in asked, "asked")
+            stealing.cancel()
+            await asyncio.wait([stealing])
 
     asyncio.run(main())
 

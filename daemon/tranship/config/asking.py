@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tranship.config.endpoints import Provider, Providers
+from tranship.config.endpoints import Hosts, Provider, Providers
 from tranship.config.kinds import (
     Count,
     Default,
@@ -47,6 +47,11 @@ class Asks(Options):
     transfer_req_timeout: Interval = Field(
         default=timedelta(seconds=10),
         description="How long to wait for a sign of life of a transfer that was asked for.",
+    )
+    login_hosts: Annotated[Hosts | None, Default("all that announcements name")] = Field(
+        default=None,
+        description="The hosts that are asked with `login`, as they stand in announcements (`request_address`). "
+        "No other one gets it, so that none is asked.",
     )
     in_flight: Count = Field(default=64, description="Requests under way at once, per provider.")
     silence: Silence = None

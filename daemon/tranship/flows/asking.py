@@ -241,6 +241,7 @@ class Asking:
         try:
             if self._folders is not None:
                 await self._folders.make(place)
+            self._terms.check_trusted(offer)
             asker = self._inquiries.asker(offer.request_address, many=offer.many)
         except OSError as error:
             told = f"{place}: can't make the folder: {error.strerror}"

@@ -12,6 +12,7 @@ from tranship.flows.destinations import quoted
 from tranship.flows.outcomes import Failed
 from tranship.journal import Job, Source
 from tranship.lanes import Threads
+from tranship.wire.contract import BusError, host_and_port
 from tranship.wire.messages import Message
 
 
@@ -19,6 +20,7 @@ from tranship.wire.messages import Message
 class Terms:
     """How a chain asks.
 
+    login_hosts who may be asked with login; None: everybody
     in_flight   requests under way at once, per provider
     patience    for a sign of life of a transfer; and for an answer without a transfer
     horizon     seconds; nothing that is owed is ever put off by more
@@ -27,6 +29,7 @@ class Terms:
     """
 
     login: str
+    login_hosts: frozenset[str] | None
     backup_targets: Sequence[str]
     in_flight: int
     patience: timedelta
@@ -35,6 +38,14 @@ class Terms:
     held: float
     folders: bool
     root: str
+
+    def check_trusted(self, offer: Source) -> None:
+        """Raise BusError if the server of offer would get the login, and may not."""
+        if self.login and self.login_hosts is not None:
+            host = host_and_port(f"tcp://{offer.request_address}")[0].lower()
+            if host not in self.login_hosts:
+                told = "would get the login; add its host to `login_hosts`, if it is a server of yours"
+                raise BusError(f"{offer.request_address} {told}")
 
     def login_for(self, offer: Source) -> str:
         """The login, as the server of offer reads it: old peers don't unquote."""
@@ -56,6 +67,7 @@ class Terms:
         """The terms that options give."""
         return cls(
             options.login.get_secret_value() if options.login is not None else "",
+            None if options.login_hosts is None else frozenset(map(str.lower, options.login_hosts)),
             backup_targets,
             options.in_flight,
             options.transfer_req_timeout,
