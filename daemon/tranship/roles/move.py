@@ -181,7 +181,9 @@ def outgoing(job: Job, moved: Sequence[Outcome]) -> Message:
     items["tranship"] = {"v": 1, "id": f"{job.id}-{job.new.identity}"}
     if len(moved) == 1:
         items |= _named(moved[0].path)
-        items["tranship"]["size"] = moved[0].move.version.size
+        source = moved[0].move.version
+        # Of a file that was replaced while it waited, this is the older version's message; the newer has its own.
+        items["tranship"]["size"] = job.new.size if source.path == job.new.path else source.size
         return compose(message.subject, "file", items)
     del items["uri"], items["uid"]
     items["dataset"] = [_named(each.path) for each in moved]
