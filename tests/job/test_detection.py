@@ -79,6 +79,17 @@ def test_a_growing_file_is_announced_when_it_is_closed(rules: Rules) -> None:
     rules.until(path, 10)
 
 
+def test_a_file_that_is_held_open_is_announced_when_it_is_closed_however_quiet(rules: Rules) -> None:
+    path = rules.folder("polled") / "held.dat"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"12345")
+        os.utime(path, (time.time() - 100,) * 2)
+        rules.follow("polled")
+        assert rules.announced(path) == []
+        file.write(b"67890")
+    rules.until(path, 10)
+
+
 def test_an_empty_file_is_announced_once_it_is_written(rules: Rules) -> None:
     path = rules.folder("closed") / "empty.dat"
     path.write_bytes(b"")

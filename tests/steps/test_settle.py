@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tranship.steps.settle import Closed, Companion, Completeness, Settle, Stable
+from tranship.steps.settle import UNTOLD, Closed, Companion, Completeness, Settle, Stable
 
 
 class Time:
@@ -81,6 +81,41 @@ def test_a_young_file_that_is_found_waits_until_it_is_old_no_longer(
     assert settle.next_due() == 1.5
     time.at += 1.5
     assert [s.size for s in settle.due()] == [4]
+
+
+def test_what_was_never_told_to_be_closed_waits_longer_where_it_would_be(
+    tmp_path: Path, time: Time, judge: Judge
+) -> None:
+    path, settle = write(tmp_path / "a.dat", b"abc", time), judge(Closed(), None)
+    time.at += 10
+    assert settle.found([path], UNTOLD) == []
+    assert settle.next_due() == 50
+    time.at += 50
+    assert [s.size for s in settle.due()] == [3]
+    other = write(tmp_path / "b.dat", b"abc", time)
+    time.at += 1
+    assert settle.found([other], UNTOLD) == settle.found([other]) == settle.found([other], UNTOLD) == []
+    assert settle.next_due() == 1  # whoever knows that nobody would have told wins
+
+
+def test_a_file_that_somebody_holds_open_is_not_complete_however_quiet(
+    tmp_path: Path, time: Time, judge: Judge
+) -> None:
+    path, settle = tmp_path / "a.dat", judge(Closed(), None)
+    with path.open("ab", buffering=0) as writer:
+        writer.write(b"abc")
+        os.utime(path, (time.at - 100, time.at - 100))
+        assert settle.found([str(path)]) == []
+        assert settle.next_due() == 2
+        for _ in range(3):
+            time.at += 2
+            assert settle.due() == []
+    with path.open("rb"):  # a reader is no matter
+        time.at += 2
+        assert [s.size for s in settle.due()] == [3]
+    with path.open("ab"):  # somebody has forgotten it
+        os.utime(path, (time.at - 601, time.at - 601))
+        assert [s.size for s in settle.found([str(path)])] == [3]
 
 
 def test_a_file_from_the_future_waits_its_whole_time(tmp_path: Path, time: Time, judge: Judge) -> None:

@@ -17,7 +17,7 @@ from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.lanes import Threads, Waiting
 from tranship.steps.detect import Seen, Watch, identity, scan, silent
-from tranship.steps.settle import Completeness, Settle
+from tranship.steps.settle import QUIET, UNTOLD, Completeness, Settle
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Reception:
         self._lined_up: set[tuple[str, int, int]] = set()
         self._scans: Waiting[str] = Waiting()
         self._interval = watching.interval
+        self._is_told = False
         self._untold: set[str] = set()
 
     async def run(self, outlet: Outlet) -> None:
@@ -103,11 +104,11 @@ class Reception:
         finally:
             self.threads.close()
 
-    async def settle_anew(self, paths: Sequence[str]) -> None:
-        """Files that were complete have changed since: they are to be complete again."""
+    async def settle_anew(self, paths: Sequence[str], quiet: timedelta = QUIET) -> None:
+        """Files that were complete have changed since, or were found: they are to be complete (again)."""
         if paths:
             async with self._settling:
-                complete = await self.threads.do(self._settle.found, paths)
+                complete = await self.threads.do(self._settle.found, paths, quiet)
             self._line_up(complete)
 
     # detect
@@ -127,6 +128,7 @@ class Reception:
                 continue
             self._around.health.recover(part, self._around.clock.monotonic())
             self._look_every(self._watching.interval)
+            self._is_told = True
             try:
                 while not (why := await self.threads.do(watch.lost)):
                     with contextlib.suppress(TimeoutError):
@@ -134,6 +136,7 @@ class Reception:
                             await watch.news()
                     await self._pass_on(watch.seen())
             finally:
+                self._is_told = False
                 await self.threads.do(watch.close)
             self._count(f"watches renewed ({why})")
 
@@ -181,32 +184,32 @@ class Reception:
     async def _scan(self, outlet: Outlet) -> None:
         """The reconcile scan: at the start, in between, and wherever the watch may have missed something."""
         root = self._watching.origin.root
-        folders = [root]
+        folders, quiet = [root], QUIET
         await self.started.wait()
         while True:
             for folder in _outermost(folders):
-                await self._scan_if_there(folder, outlet)
+                await self._scan_if_there(folder, quiet, outlet)
             try:
                 async with asyncio.timeout(self._interval.total_seconds()):
-                    folders = await self._scans.take(10_000, 10_000)
+                    folders, quiet = await self._scans.take(10_000, 10_000), QUIET
             except TimeoutError:
-                folders = [root]
+                folders, quiet = [root], UNTOLD if self._is_told else QUIET
 
-    async def _scan_if_there(self, folder: str, outlet: Outlet) -> None:
+    async def _scan_if_there(self, folder: str, quiet: timedelta, outlet: Outlet) -> None:
         part, health = f"{self._chain} scan", self._around.health
         try:
-            await self._scan_below(folder, outlet)
+            await self._scan_below(folder, quiet, outlet)
         except OSError as error:
             health.degrade(part, f"{folder} can't be read: {error.strerror}; is it mounted?")
         else:
             health.recover(part, self._around.clock.monotonic())
 
-    async def _scan_below(self, folder: str, outlet: Outlet) -> None:
+    async def _scan_below(self, folder: str, quiet: timedelta, outlet: Outlet) -> None:
         origin, since = self._watching.origin, self._watching.since
         batches = scan(origin, self._around.clock.now(), below=folder, changed_since=since)
         while (batch := await self.threads.do(_next, batches)) is not None:
             news = await outlet.news([sighting for sighting in batch if self._can_be_told(sighting.path)])
-            await self.settle_anew([sighting.path for sighting in news])
+            await self.settle_anew([sighting.path for sighting in news], quiet)
             await self._small.room(1)
             await self._large.room(LINED_UP)
 

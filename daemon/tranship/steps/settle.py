@@ -4,9 +4,11 @@ An empty file is not complete, whatever the rule: it is looked at again when it 
 after `empty_after`, if that is set, it goes as it is.
 """
 
+import fcntl
 import os
+import signal
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,7 +16,13 @@ from tranship.core.clock import Clock
 from tranship.core.values import Sighting
 
 QUIET = timedelta(seconds=2)
-"""A file that only a scan has found counts as closed when it was unchanged for this long."""
+"""A file that only a scan has found counts as closed when it was unchanged for this long, and nobody writes."""
+
+UNTOLD = timedelta(seconds=60)
+"""The same, where the kernel would have told of its closing: then it is most likely still open."""
+
+FORGOTTEN = timedelta(minutes=10)
+"""Who holds a file open and has not written for this long is waited for no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class _Watched:
     detected: float
     since: float
     due: float
+    quiet: timedelta
 
 
 @dataclass(slots=True)
@@ -69,17 +78,17 @@ class Settle:
     def closed(self, paths: Iterable[str]) -> list[Sighting]:
         """Of the files at paths, which were closed or moved in, those that are complete; the others are watched."""
         mains = dict.fromkeys(self._companions.get(path, path) for path in paths)
-        return self._look(mains, closed=isinstance(self.rule, Closed))
+        return self._look(dict.fromkeys(mains, timedelta(0) if isinstance(self.rule, Closed) else QUIET))
 
-    def found(self, paths: Iterable[str]) -> list[Sighting]:
-        """Likewise of files that a scan has found."""
-        return self._look(paths, closed=False)
+    def found(self, paths: Iterable[str], quiet: timedelta = QUIET) -> list[Sighting]:
+        """Likewise of files that a scan has found; with `closed`, they are complete when quiet for so long."""
+        return self._look(dict.fromkeys(paths, quiet))
 
     def due(self) -> list[Sighting]:
         """The watched files whose time has come, as far as they are complete now."""
         now = self.clock.monotonic()
         return self._look(
-            [path for path, watched in self._watched.items() if watched.due <= now], closed=False
+            {path: watched.quiet for path, watched in self._watched.items() if watched.due <= now}
         )
 
     def next_due(self) -> float | None:
@@ -88,9 +97,10 @@ class Settle:
             return None
         return max(0.0, min(watched.due for watched in self._watched.values()) - self.clock.monotonic())
 
-    def _look(self, paths: Iterable[str], *, closed: bool) -> list[Sighting]:
+    def _look(self, paths: Mapping[str, timedelta]) -> list[Sighting]:
+        """Those of paths that are complete; each was closed (0), or has to be quiet for its time."""
         complete = []
-        for path in paths:
+        for path, quiet in paths.items():
             if not self.about(path):
                 continue
             try:
@@ -102,12 +112,12 @@ class Settle:
                 continue
             watched = self._watched.get(path)
             detected = watched.detected if watched else self.clock.now()
-            if self._ready(path, facts, closed=closed):
+            if self._ready(path, facts, quiet):
                 self._forget(path)
                 complete.append(Sighting(path, facts.st_size, facts.st_mtime_ns, detected))
         return complete
 
-    def _ready(self, path: str, facts: os.stat_result, *, closed: bool) -> bool:
+    def _ready(self, path: str, facts: os.stat_result, quiet: timedelta) -> bool:
         if facts.st_size == 0:
             return self._empty_long_enough(path, facts)
         match self.rule:
@@ -119,26 +129,38 @@ class Settle:
             case Stable(unchanged):
                 return self._unchanged_for(unchanged, path, facts)
             case Closed():
-                # An old file that a scan finds was closed before anybody watched; a young one is when it is old.
-                age = self._age(facts)
-                return (
-                    closed
-                    or age >= QUIET.total_seconds()
-                    or self._unchanged_for(QUIET, path, facts, before=max(0.0, age))
-                )
+                return not quiet or self._left_alone(quiet, path, facts)
+
+    def _left_alone(self, quiet: timedelta, path: str, facts: os.stat_result) -> bool:
+        """Whether a file of whose closing nobody was told was quiet for so long, and nobody has it open to write."""
+        # An old file was closed before anybody watched; a young one is when it is old.
+        known, age = self._watched.get(path), self._age(facts)
+        quiet = min(quiet, known.quiet) if known else quiet
+        if age < quiet.total_seconds() and not self._unchanged_for(quiet, path, facts, before=max(0.0, age)):
+            return False
+        if age >= FORGOTTEN.total_seconds() or not _is_held(path):
+            return True
+        self._watch(path, facts, quiet).due = self.clock.monotonic() + QUIET.total_seconds()
+        return False
 
     def _unchanged_for(
         self, time: timedelta, path: str, facts: os.stat_result, *, before: float = 0.0
     ) -> bool:
         """Whether it is unchanged for this time; so many seconds before the first look count, too."""
-        now = self.clock.monotonic()
+        watched = self._watch(path, facts, time, before)
+        watched.due = watched.since + time.total_seconds()
+        return watched.due <= self.clock.monotonic()
+
+    def _watch(self, path: str, facts: os.stat_result, quiet: timedelta, before: float = 0.0) -> _Watched:
+        """What is known of a file that is not complete; anew, if it has changed."""
         watched = self._watched.get(path)
         if watched is None or (watched.size, watched.mtime_ns) != (facts.st_size, facts.st_mtime_ns):
             detected = watched.detected if watched else self.clock.now()
-            watched = _Watched(facts.st_size, facts.st_mtime_ns, detected, now - before, 0.0)
+            since = self.clock.monotonic() - before
+            watched = _Watched(facts.st_size, facts.st_mtime_ns, detected, since, 0.0, quiet)
             self._watched[path] = watched
-        watched.due = watched.since + time.total_seconds()
-        return watched.due <= now
+        watched.quiet = quiet
+        return watched
 
     def _empty_long_enough(self, path: str, facts: os.stat_result) -> bool:
         if self.empty_after is None:
@@ -146,7 +168,7 @@ class Settle:
             return False
         now, watched = self.clock.monotonic(), self._watched.get(path)
         if watched is None or (watched.size, watched.mtime_ns) != (0, facts.st_mtime_ns):
-            watched = self._watched[path] = _Watched(0, facts.st_mtime_ns, self.clock.now(), now, now)
+            watched = self._watched[path] = _Watched(0, facts.st_mtime_ns, self.clock.now(), now, now, QUIET)
         # Its modification time may lie in the future, where another host's clock has put it.
         age = max(self._age(facts), now - watched.since)
         watched.due = now + max(0.0, self.empty_after.total_seconds() - age)
@@ -160,3 +182,26 @@ class Settle:
         if isinstance(self.rule, Companion):
             folder, name = os.path.split(path)
             self._companions.pop(os.path.join(folder, self.rule.name_for(name)), None)
+
+
+def _is_held(path: str) -> bool:
+    """Whether somebody has it open to write, as far as that can be known: by who owns it, on a local file system.
+
+    The kernel gives a read lease on a file only while nobody writes. It is given back at once; should a writer come
+    in between, the kernel sends the signal that nobody minds.
+    """
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # another's file, or a file system without leases
+    finally:
+        os.close(opened)
+    return False
