@@ -71,6 +71,26 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         yield Desk(site)
 
 
+def test_no_link_leads_out_of_what_is_allowed_of_this_host(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with desk(tmp_path) as it:
+            running = await it.start(allow=[f"FILE://{it.site.incoming}/**"])
+            (tmp_path / "secret").write_text("secret")
+            with zipfile.ZipFile(tmp_path / "secret.zip", "w") as archive:
+                archive.writestr("secret", "secret")
+            for name in ("secret", "secret.zip"):
+                (it.site.incoming / name).symlink_to(tmp_path / name)
+            it.say("plain", uri=str(it.site.incoming / "secret"))
+            it.say("packed", uri=f"zip://secret::file://{it.site.incoming}/secret.zip")
+            await until(lambda: len(running.story.of(Step.FAILED)) == 2, "given up")
+            assert all("leads by a link" in str(f["reason"]) for _, f in running.story.of(Step.FAILED))
+            it.say("good", uri=str(it.site.drop("good")))
+            await until(lambda: it.done, "published")
+            assert set(it.done) == {"good"}
+
+    asyncio.run(main())
+
+
 def test_where_a_folder_has_the_files_name_nothing_is_fetched_and_nobody_is_told(tmp_path: Path) -> None:
     async def main() -> None:
         async with desk(tmp_path) as it:

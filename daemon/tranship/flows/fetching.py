@@ -31,6 +31,8 @@ class Fetching:
 
     pool: Pool
     patterns: Allowed
+    reach: Callable[[str], str]
+    """Why the file of this host at a path may not be taken, as its links lead elsewhere; "" if it may."""
     source: str | None
     login: SecretStr | None
     parameters: Mapping[str, Any]
@@ -50,6 +52,8 @@ class Fetching:
             located = locate(items, self.source)
             if not allowed(located, self.patterns):
                 raise Unusable(f"{located.url} is not allowed; add it to `allow`")
+            if located.place.scheme == "file" and (reason := self.reach(located.place.path)):
+                raise Unusable(reason)
             options = self._options(located)
             with self._reached(located, logged_in(located.place, self.login), options) as mover:
                 name = located.path or located.place.path

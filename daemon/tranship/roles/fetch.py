@@ -32,6 +32,7 @@ from tranship.flows.process import Process
 from tranship.flows.uploading import lane_of, owner_of
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.steps.locate import Located, allowed, locate, without_secrets
+from tranship.steps.reach import Reach
 from tranship.steps.told import Told, told
 from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, Unsendable, compose, decode_whole
@@ -71,6 +72,7 @@ class _Chain:
         fetching = Fetching(
             around.pool,
             self._patterns,
+            Reach([p for p in self._patterns.patterns if p.lower().startswith("file://")], around.clock),
             options.source,
             options.login,
             options.connection_parameters.plain(),
