@@ -65,6 +65,8 @@ def test_a_socket_is_closed_if_keys_are_named_or_it_says_so(tmp_path: Path) -> N
         tmp_path, CURVE + SERVER.replace("request: 9092", "request: {port: 9092, security: loopback}")
     )
     assert open_.chains["a"].request.guard is Guard.NONE
+    replays = read(tmp_path, CURVE + CLIENT.replace("9020}", "9020, replay: {port: 9021, security: curve}}"))
+    assert replays.chains["a"].replay.guard is Guard.KEYS
     trusted = read(tmp_path, CURVE + SERVER.replace("curve}", "trusted-network}"))
     assert trusted.publish.guard is Guard.NONE
 

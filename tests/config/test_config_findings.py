@@ -470,6 +470,10 @@ CLIENT_CASES = {
         "  b: {providers: [b:1], topic: /b, destination: /out/, publish: 9020}\n",
         [":8: chains.b.publish.port: port 9020 is taken already, for publishing for a; choose another"],
     ),
+    "two sockets on one port": (
+        "    replay: 9020\n",
+        [":8: chains.a.replay.port: port 9020 is taken already, for publishing for a; choose another"],
+    ),
     "a chain with a blank in its name": (
         ("  a:\n", "  a b:\n"),
         [":3: chains.a b: 'a b' is no name; give a word without blanks and slashes"],

@@ -141,6 +141,11 @@ def test_ours(tmp_path: Path) -> None:
             yaml.safe_dump({**OURS, "publish": 9050}).replace("topic: /a", ""),
             "topic: is missing, and what is moved",
         ),
+        (yaml.safe_dump({**OURS, "replay": 9051}), ": replay: does nothing here, as nothing is published"),
+        (
+            yaml.safe_dump({**OURS, "publish": 9050, "replay": 9050}),
+            ": replay.port: port 9050 is taken already, for publishing",
+        ),
         (with_(destinations=["/in"]), ": chains.c.destinations: is a folder whose files `origin` takes"),
         (with_(destinations=["/out", "/out/"]), ": chains.c.destinations: names a folder twice"),
         (with_(destinations=["/out/{name}/"]), "holds a field, and is to be one folder"),

@@ -87,7 +87,7 @@ class Here:
             r"((192\.0\.2|198\.51\.100)\.\d+):(\d+)", lambda m: f"127.0.0.1:{self.port(m[1], m[3])}", text
         )
         text = re.sub(r"127\.0\.0\.1:(90\d\d)\b", lambda m: f"127.0.0.1:{self.port('', m[1])}", text)
-        text = re.sub(r"(?m)^( *)publish: (\d+)$", lambda m: f"{m[1]}publish: {self.port('', m[2])}", text)
+        text = re.sub(r"(?m)^( *\w+): (\d{4})$", lambda m: f"{m[1]}: {self.port('', m[2])}", text)
         text = re.sub(r"192\.0\.2\.\d+", "127.0.0.1", text)
         text = re.sub(r"sftp://(?!127\.0\.0\.1:)[a-z0-9.]+/", "/", text)
         text = re.sub(r"(?m)(?<=[ \"/\[])/(data|var/spool)/", f"{self.data}/", text)

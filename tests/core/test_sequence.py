@@ -30,6 +30,15 @@ def test_a_lost_last_announcement_is_noticed_by_the_head() -> None:
     assert (sequence.contiguous, sequence.gap) == (5, False)
 
 
+def test_what_has_come_for_certain_is_known() -> None:
+    sequence = Sequence(4)
+    for number in (7, 8):
+        sequence.heard(number)
+    assert [n for n in range(10) if sequence.has_heard(n)] == [0, 1, 2, 3, 4, 7, 8]
+    sequence.told_head(10)  # of what lies before it, nobody knows any more
+    assert [n for n in range(12) if sequence.has_heard(n)] == [0, 1, 2, 3, 4]
+
+
 @given(
     start=st.integers(0, 5),
     events=st.lists(

@@ -3,19 +3,12 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 
 from .world import World
 
 FINISHED = ("done", "dead", "superseded")
 """States of a job in which nothing more is owed."""
-
-
-def known(world: World, process: str) -> set[tuple[str, str, int]]:
-    """The files that a process has heard of: chain, name, size."""
-    with suppress(sqlite3.OperationalError), _opened(world, process) as db:  # it has not begun yet
-        return set(db.execute("SELECT chain, uid, size FROM jobs").fetchall())
-    return set()
 
 
 def undone(world: World) -> list[str]:

@@ -5,8 +5,8 @@
     moved   move -> a folder, and an SFTP server; its sources are deleted
     web     move -> a folder with a web server, from where fetch has it
 
-All servers are behind one link, all processes hear and ask each other over one bus. What a client or a mover publishes
-while nobody hears it, nobody replays: the harness tells of it again, as an operator would by `tranship resend`.
+All servers are behind one link, all processes hear and ask each other over one bus. Client and mover have `replay`:
+what they publish while nobody hears it is asked for again.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from .plan import Options
 from .world import End, World
 
 SPEAKERS = ("server", "mirror", "client", "dispatcher", "move", "fetch")
+ASKED = ("server asked", "mirror asked", "client asked", "move asked")
 HERE, BUS = "127.0.0.1", "127.0.0.2"
 """Where everybody listens, and where that is reached through what can be cut."""
 
@@ -38,7 +39,7 @@ def family(folder: Path, options: Options) -> Iterator[World]:
         ssh = stack.enter_context(asyncsshd())
         out = folder / "outgoing"
         incoming = {"flow": ssh.folder / "flow", "moved": folder / "moved", "web": folder / "web"}
-        ports = {name: free_port() for name in (*SPEAKERS, "server asked", "mirror asked")}
+        ports = {name: free_port() for name in (*SPEAKERS, *ASKED)}
         ends = _ends(out, ssh.folder, incoming, ports)
         for made in {*incoming.values(), *(end.folder for end in ends)}:
             made.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ def family(folder: Path, options: Options) -> Iterator[World]:
         ssh.knows(link.ports[0])
         bus = stack.enter_context(Proxy(*(Route((HERE, port), (BUS, port)) for port in ports.values())))
         emptied = (out / "copies", incoming["moved"])
-        world = World(folder, options, incoming, ends, bus, link, emptied=emptied, retell=free_port())
+        world = World(folder, options, incoming, ends, bus, link, emptied=emptied)
         configs = _Configs(world, ports, ssh)
         for name in options.processes:
             world.write(name, getattr(configs, name)())
@@ -64,13 +65,13 @@ def _ends(out: Path, far: Path, incoming: Mapping[str, Path], ports: Mapping[str
         end("announced again", "flow", incoming["flow"], "mirror", "flow", kept=False),
         End("copies", "flow", out / "copies", kept=False),
         end("arrived", "flow", out / "arrived", "client", "flow"),
-        end("near", "flow", out / "near", "dispatcher", "near", unheard="arrived"),
-        end("far", "flow", far / "far", "dispatcher", "far", unheard="arrived"),
+        end("near", "flow", out / "near", "dispatcher", "near"),
+        end("far", "flow", far / "far", "dispatcher", "far"),
         end("collected", "flow", out / "collected", "fetch", "collected"),
         end("moved", "moved", out / "moved", "move", "moved", said=str(out / "moved")),
         end("moved far", "moved", far / "moved", "move", "moved", said="/moved"),
         end("web", "web", out / "web", "move", "web"),
-        end("fetched", "web", out / "fetched", "fetch", "fetched", unheard="web"),
+        end("fetched", "web", out / "fetched", "fetch", "fetched"),
     )
 
 
@@ -118,6 +119,7 @@ class _Configs:
             "topic": "/faults/flow",
             "destination": f"file://{self._out}/arrived/",
             "publish": self._ports["client"],
+            "replay": self._ports["client asked"],
             "heartbeat": "2 s",
             "transfer_req_timeout": "4 s",
             **PATIENCE,
@@ -130,7 +132,7 @@ class _Configs:
 
     def dispatcher(self) -> dict[str, Any]:
         heard = {
-            "providers": [*self._heard("client"), f"{HERE}:{self._world.retell}"],
+            "providers": self._heard("client"),
             "heartbeat_alarm_scale": 3,
             "routes": [{"topics": ["/faults/flow"]}],
             "allow": [f"file://{self._out}/**"],
@@ -160,7 +162,8 @@ class _Configs:
 
         far = {"url": f"sftp://{HERE}:{self._sftp}/moved/", **self._login}
         moved = chain("moved", far, delete=True, connection_parameters=self._ssh)
-        return self._process("move", moved=moved, web=chain("web"))
+        whole = self._process("move", moved=moved, web=chain("web"))
+        return {**whole, "replay": self._ports["move asked"]}
 
     def fetch(self) -> dict[str, Any]:
         collected = {
@@ -175,7 +178,7 @@ class _Configs:
             **PATIENCE,
         }
         fetched = {
-            "providers": [*self._heard("move"), f"{HERE}:{self._world.retell}"],
+            "providers": self._heard("move"),
             "heartbeat_alarm_scale": 3,
             "topics": ["/faults/web"],
             "source": f"http://{HERE}:{self._http}/",

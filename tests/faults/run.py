@@ -17,7 +17,7 @@ from .family import family
 from .pair import pair
 from .plan import Life, Options, Plan, Weather
 from .verdict import Report, judge, unpublished
-from .witness import Dropped, Ears, Reader, Retelling, Thread
+from .witness import Dropped, Ears, Reader, Thread
 from .world import World
 
 AHEAD = 3
@@ -53,7 +53,6 @@ class _Run:
     def do(self) -> None:
         made, report = self._world, self._report
         reader, ears = Reader(made, self._dropped), Ears(made, self._dropped)
-        retelling = Retelling(made, ears)
         weather = self._plan.weather()
         for name in made.options.processes:
             if name not in made.options.killed:
@@ -62,7 +61,6 @@ class _Run:
             with (
                 Thread("reader", reader.look),
                 Thread("ears", ears.listen),
-                Thread("retelling", retelling.look),
             ):
                 with contextlib.ExitStack() as stack:
                     lives = [
@@ -79,12 +77,10 @@ class _Run:
                     self._calm.set()
                 self._settle(ears)
             report.torn, report.untrue, report.read = reader.torn, ears.untrue, reader.read
-            report.unheard = len(retelling.told)
             report.kills, report.weather = dict(self._kills), dict(self._weather)
             judge(made, self._dropped, ears, report)
         finally:
             ears.close()
-            retelling.close()
 
     # files
 

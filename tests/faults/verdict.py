@@ -32,8 +32,6 @@ class Report:
     """… and how many of these by another process …"""
     repeats_by_both: list[str] = field(default_factory=list)
     """… and which."""
-    unheard: int = 0
-    """Messages of which the harness told again: who was to hear them was dead or cut off."""
     undone: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)

@@ -1,7 +1,4 @@
-"""Who looks on: a reader that polls the destinations all the time, plain subscribers to whatever is published.
-
-And who tells again of what nobody heard.
-"""
+"""Who looks on: a reader that polls the destinations all the time, plain subscribers to whatever is published."""
 
 import contextlib
 import os
@@ -17,7 +14,6 @@ import zmq
 
 from tranship.wire.messages import Message, decode, prefix
 
-from .books import known
 from .plan import File
 from .world import End, World
 
@@ -130,8 +126,6 @@ class Ears:
         self.said: list[Said] = []
         self.heard: dict[tuple[str, str, int], list[Said]] = defaultdict(list)
         """By end, name and version."""
-        self.frames: dict[tuple[str, str, int], bytes] = {}
-        """The last message of each."""
         self.untrue: list[str] = []
         for speaker, port in {speaker for end in world.ends for speaker in end.speakers.items()}:
             socket = self._context.socket(zmq.SUB)
@@ -163,7 +157,6 @@ class Ears:
         said = Said(speaker, end.name, name, sizes.get(facts["size"], 0), told, time.monotonic())
         self.said.append(said)
         self.heard[end.name, name, said.version].append(said)
-        self.frames[end.name, name, said.version] = frame
         if end.folder not in self._written:
             self._look_at(end, said)
 
@@ -178,41 +171,6 @@ class Ears:
             self.untrue.append(
                 f"{said.name}: published at {end.name} as version {said.version}, there is {version}"
             )
-
-    def close(self) -> None:
-        self._context.destroy(0)
-
-
-class Retelling:
-    """Tells again of what nobody heard, as those who missed it can ask nobody for it."""
-
-    def __init__(self, world: World, ears: Ears) -> None:
-        self._world = world
-        self._ears = ears
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = self._context.socket(zmq.PUB)
-        self._socket.sndhwm = 0
-        if world.retell:
-            self._socket.bind(f"tcp://127.0.0.1:{world.retell}")
-        self.told: set[tuple[str, str, int]] = set()
-        """What was told again: for which end, name and version."""
-
-    def look(self) -> None:
-        """Once over everything that was published more than a second ago."""
-        time.sleep(0.5)
-        for end in self._world.ends:
-            for speaker in end.speakers if end.unheard else ():
-                heard = known(self._world, speaker)
-                for file in [versions[-1] for versions in list(self._ears.dropped.versions.values())]:
-                    if (end.name, file.name, file.size) not in heard:
-                        self._tell(end, file)
-
-    def _tell(self, end: End, file: File) -> None:
-        key = end.unheard, file.name, file.version
-        said = self._ears.heard.get(key)
-        if said and time.monotonic() - said[-1].at > 1:
-            self._socket.send(self._ears.frames[key])
-            self.told.add((end.name, file.name, file.version))
 
     def close(self) -> None:
         self._context.destroy(0)

@@ -27,7 +27,6 @@ class End:
     speakers  by process: the port on which it publishes them, about topic
     said      what its messages call the folder, where that tells ends apart ("": whatever they call it)
     kept      whether every file is there and told of at the end, and nothing else
-    unheard   the end whose messages lead here, and are heard by nobody who is dead (none: what is missed is replayed)
     """
 
     name: str
@@ -37,7 +36,6 @@ class End:
     topic: str = ""
     said: str = ""
     kept: bool = True
-    unheard: str = ""
 
 
 @dataclass
@@ -47,7 +45,6 @@ class World:
     bus, link  between the processes; between them and the servers that files go to, or come from
     small      the folder of a file system that can be filled, if there is one
     emptied    folders in which nothing is left at the end
-    retell     the port on which the harness tells again of what was unheard (0: none)
     """
 
     folder: Path
@@ -58,7 +55,6 @@ class World:
     link: Proxy
     small: Path | None = None
     emptied: tuple[Path, ...] = ()
-    retell: int = 0
     processes: dict[str, Process] = field(default_factory=dict)
     begins: dict[str, int] = field(default_factory=dict)
     """Where in its log the present life of each process begins."""

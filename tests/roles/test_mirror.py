@@ -99,6 +99,7 @@ def test_killed_in_the_middle_the_mirror_goes_on(tmp_path: Path) -> None:
             await until(lambda: _heard(mirror), "heard")
             await mirror.kill()
             site.drop("b.dat", b"missed")  # while the mirror is dead
+            await until(lambda: len(server.story.of(Step.ANNOUNCED)) == 2, "announced while nobody hears it")
             mirror = await site.mirror()
             await until(lambda: _heard(mirror) == 2, "what was missed is replayed")
             [(file, facts)] = await until(lambda: mirror.story.of(Step.REPLAYED), "it says so")

@@ -1,6 +1,7 @@
 """Both ends of a replay: page by page everything comes once, in order; what makes no sense is answered so."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,22 @@ import pytest
 from tranship.core.values import Version
 from tranship.journal import SERVER_SCHEMA, Announced, Journal, ServerBook
 from tranship.steps import replay
-from tranship.steps.replay import Brought, Replay, heads_of, heads_told, life_of, read_replay, replay_request
+from tranship.steps.replay import (
+    Brought,
+    Head,
+    Replay,
+    heads_of,
+    heads_spoken,
+    heads_told,
+    life_of,
+    number_of,
+    numbered,
+    read_replay,
+    replay_request,
+    spoken_heads,
+)
 from tranship.wire.contract import Question
-from tranship.wire.messages import Message, compose
+from tranship.wire.messages import Message, compose, decode
 
 TOLD = 12
 
@@ -174,3 +188,69 @@ def test_heads_that_nobody_can_be_asked_about_are_left_out(head: Any) -> None:
     good = {"topic": "/t", "seq": 3, "request_address": "host:1"}
     beat = compose("/heartbeat/s", "beat", {"tranship": {"server": "s", "heads": [head, good]}})
     assert [each.seq for each in heads_of(beat)] == [3]
+
+
+PROVIDER = "tcp://host:9020"
+
+
+def test_a_message_s_number_is_read_as_it_is_told() -> None:
+    message = compose("/t", "file", {"uri": "/out/a", "tranship": {"v": 1, "id": "x"}})
+    told = numbered(message, "publisher", 7, 9021)
+    assert number_of(told, PROVIDER) == Head("publisher", "/t", 7, "host:9021")
+    assert number_of(told, "tcp://[::1]:9020") == Head("publisher", "/t", 7, "[::1]:9021")
+    assert told.data["tranship"].pop("publisher") == {"id": "publisher", "seq": 7, "replay": 9021}
+    assert told.data == message.data
+    assert (told.time, told.sender) == (message.time, message.sender)
+    assert number_of(message, PROVIDER) is None
+    assert number_of(compose("/t", "file", {"uri": "/a"}), PROVIDER) is None
+
+
+def test_a_publisher_s_heads_are_read_as_they_are_told_and_are_no_server_s() -> None:
+    beat = compose("/heartbeat/c", "beat", {"min_interval": 30, "tranship": {"v": 1, "client": "c"}})
+    told = heads_spoken(beat, "publisher", "life", 9021, [("/t", 7), ("/u", 1)])
+    assert spoken_heads(told, PROVIDER) == (
+        "life",
+        [Head("publisher", "/t", 7, "host:9021"), Head("publisher", "/u", 1, "host:9021")],
+    )
+    assert (heads_of(told), life_of(told)) == ([], "")
+    assert told.data["tranship"]["client"] == "c"
+    assert spoken_heads(beat, PROVIDER) == ("", [])
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        None,
+        "publisher",
+        [],
+        {"id": "p", "seq": 1},
+        {"id": 3, "seq": 1, "replay": 9021},
+        {"id": "p", "seq": "1", "replay": 9021},
+        {"id": "p", "seq": 0, "replay": 9021},
+        {"id": "p", "seq": -1, "replay": 9021},
+        {"id": "p", "seq": 1 << 63, "replay": 9021},
+        {"id": "p", "seq": 1, "replay": 65536},
+        {"id": "p", "seq": 1, "replay": -1},
+        {"id": "p", "seq": 1, "replay": "host:1"},
+        {"id": "\udc00", "seq": 1, "replay": 9021},
+    ],
+)
+def test_numbers_that_nobody_can_be_asked_about_are_none(block: Any) -> None:
+    told = '{"tranship": {"publisher": ' + json.dumps(block) + "}}"
+    heard = decode(f"pytroll://t file a@b 2026-03-01T12:00:00 v1.01 application/json {told}".encode())
+    assert number_of(heard, PROVIDER) is None
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"id": "p", "life": "l", "replay": 9021, "heads": {}},
+        {"id": "p", "life": "l", "replay": 9021, "heads": ["x", {}, {"topic": "/t", "seq": "1"}]},
+        {"id": "p", "life": "l", "replay": 70000, "heads": [{"topic": "/t", "seq": 1}]},
+        {"id": "p", "life": 1, "replay": 9021, "heads": [{"topic": "/t", "seq": 1}]},
+        {"id": "p", "life": "l", "replay": 9021, "heads": [{"topic": "/t and more", "seq": 1}]},
+    ],
+)
+def test_a_publisher_s_heads_that_make_no_sense_are_left_out(block: Any) -> None:
+    beat = compose("/heartbeat/c", "beat", {"tranship": {"publisher": block}})
+    assert spoken_heads(beat, PROVIDER)[1] == []

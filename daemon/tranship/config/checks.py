@@ -50,7 +50,7 @@ def taken_on_trust(folder: Path) -> str:
 def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Folders) -> ServerConfig:
     """Report what is wrong with a server, or probably not meant. Returns it with parameters that mean something."""
     check_chains(config.chains, tree, report)
-    _check_ports(_server_sockets(config), tree, report)
+    check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
         place = tree.place(("chains", name, "origin"))
         wrong = folders(Path(Origin(chain.origin).root)) if chain.origin else ""
@@ -67,7 +67,7 @@ def check_server(config: ServerConfig, tree: Tree, report: Report, folders: Fold
 def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
     """Report what is wrong with a client, or probably not meant."""
     check_chains(config.chains, tree, report)
-    _check_ports(_client_sockets(config), tree, report)
+    check_ports(_client_sockets(config), tree, report)
     for name, chain in config.chains.items():
         check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
         if chain.unpack and chain.destination.partition(":")[0] not in _ON_A_HOST:
@@ -90,7 +90,7 @@ def check_client(config: ClientConfig, tree: Tree, report: Report) -> None:
 def check_mirror(config: MirrorConfig, tree: Tree, report: Report) -> MirrorConfig:
     """Report what is wrong with a mirror, or probably not meant. Returns it with parameters that mean something."""
     check_chains(config.chains, tree, report)
-    _check_ports(_server_sockets(config), tree, report)
+    check_ports(_server_sockets(config), tree, report)
     for name, chain in config.chains.items():
         check_scheme(chain.destination, tree.place(("chains", name, "destination")), report)
         if chain.destination.partition("://")[0].lower() not in PATHS:
@@ -141,9 +141,12 @@ def _server_sockets(config: ServerConfig | MirrorConfig) -> Iterator[tuple[Loc, 
 def _client_sockets(config: ClientConfig) -> Iterator[tuple[Loc, str, Socket]]:
     for name, chain in config.chains.items():
         yield ("chains", name, "publish", "port"), f"publishing for {name}", chain.publish
+        if chain.replay is not None:
+            yield ("chains", name, "replay", "port"), f"replaying for {name}", chain.replay
 
 
-def _check_ports(sockets: Iterable[tuple[Loc, str, Socket]], tree: Tree, report: Report) -> None:
+def check_ports(sockets: Iterable[tuple[Loc, str, Socket]], tree: Tree, report: Report) -> None:
+    """Report ports that are bound twice: sockets are (where that is said, what for, which)."""
     before: list[tuple[str, Socket]] = []
     for loc, purpose, socket in sockets:
         taken = next((other for other, bound in before if socket.clashes(bound)), None)

@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator, model_validator
 
 from tranship.config.asking import Asks
 from tranship.config.curve import CurveOrNone
-from tranship.config.endpoints import Discovery, Hosts, NameServers, Providers, Socket
+from tranship.config.endpoints import Discovery, Hosts, NameServers, Providers, Replay, Socket
 from tranship.config.kinds import (
     Default,
     Duration,
@@ -51,6 +51,7 @@ class ClientChain(LogsIn, Asks):
         default=Socket(port=0),
         description="The socket on which arrived files and heartbeats are published, as `move_it_<chain>`.",
     )
+    replay: Replay = None
     nameservers: Annotated[Discovery, Default("no")] = Field(
         default=NameServers(),
         description="Where the publisher makes itself known. Plain host:port needs none.",

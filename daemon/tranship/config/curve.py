@@ -141,7 +141,7 @@ def _path(option: str, file: str) -> Path:
 def _sockets(config: Any) -> Iterator[tuple[Loc, Socket]]:
     """All that is bound."""
     for loc, block in _blocks(config):
-        for option in ("publish", "request"):
+        for option in ("publish", "request", "replay"):
             socket = getattr(block, option, None)
             if socket is not None:
                 yield (*loc, option), socket

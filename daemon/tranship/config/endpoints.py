@@ -116,6 +116,17 @@ class Socket(Options):
         return self.port != 0 and self.port == other.port and same_address
 
 
+Replay = Annotated[
+    Socket | None,
+    Default("what is not heard is lost"),
+    Wanted("a socket"),
+    Field(
+        description="The socket at which Tranship's dispatchers and fetchers ask for what was published while they did "
+        "not listen, as far back as `keep`. They ask at the host where they hear it."
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """Somebody to listen to; topic None: the chain's own."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from tranship.config.curve import CurveOrNone
-from tranship.config.endpoints import Discovery, Hosts, NameServers, Provider, Socket, provider
+from tranship.config.endpoints import Discovery, Hosts, NameServers, Provider, Replay, Socket, provider
 from tranship.config.kinds import (
     Default,
     FullPath,
@@ -142,6 +142,7 @@ class Moves(Options):
     publish: Annotated[Socket | None, Default("nobody is told"), Wanted("a socket")] = Field(
         default=None, description="The socket on which moved files and heartbeats are published."
     )
+    replay: Replay = None
     heartbeat: IntervalOrNo = Field(
         default=timedelta(seconds=30), description="Time between two own heartbeats."
     )

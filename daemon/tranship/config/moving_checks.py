@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from tranship.config.checks import Folders, check_chains, check_reach
+from tranship.config.checks import Folders, check_chains, check_ports, check_reach
 from tranship.config.dispatcher import DispatcherChain, DispatcherConfig
 from tranship.config.fetch import FetchConfig
 from tranship.config.findings import Report
 from tranship.config.logins import Unseen, with_login
 from tranship.config.move import MoveChain, MoveConfig
+from tranship.config.moving import Moves
 from tranship.config.parameters import check_movable, meant_parameters
 from tranship.config.tree import Loc, Tree
 from tranship.config.values import Parameters
@@ -24,6 +25,7 @@ def check_dispatcher(
 ) -> DispatcherConfig:
     """Report what is wrong, or probably not meant. Returns it with its logins, and parameters that mean something."""
     check_chains(config.chains, tree, report)
+    _check_sockets(config, tree, report)
     chains = {}
     for name, chain in config.chains.items():
         loc: Loc = ("chains", name)
@@ -41,6 +43,7 @@ def check_dispatcher(
 def check_fetch(config: FetchConfig, tree: Tree, report: Report, unseen: Unseen) -> FetchConfig:
     """Report what is wrong, or probably not meant. Returns it with its logins, and parameters that mean something."""
     check_chains(config.chains, tree, report)
+    _check_sockets(config, tree, report)
     chains = {}
     for name, chain in config.chains.items():
         loc: Loc = ("chains", name)
@@ -66,6 +69,7 @@ def check_move(
 ) -> MoveConfig:
     """Report what is wrong, or probably not meant. Returns it with its logins, and parameters that mean something."""
     check_chains(config.chains, tree, report)
+    _check_sockets(config, tree, report)
     chains = {}
     for name, chain in config.chains.items():
         wrong = folders(Path(Origin(chain.origin).root))
@@ -76,6 +80,20 @@ def check_move(
             report.error(tree.place(("chains", name, "topic")), told, "give a topic like /1b/hrit")
         chains[name] = _moved(chain, tree, ("chains", name), report, unseen)
     return config.model_copy(update={"chains": chains})
+
+
+def _check_sockets(config: Moves, tree: Tree, report: Report) -> None:
+    if config.replay is None:
+        return
+    if config.publish is None:
+        told = "does nothing here, as nothing is published"
+        report.error(tree.place(("replay",)), told, "add `publish`, or leave it out")
+        return
+    both = (
+        (("publish", "port"), "publishing", config.publish),
+        (("replay", "port"), "replaying", config.replay),
+    )
+    check_ports(both, tree, report)
 
 
 def _moved(chain: MoveChain, tree: Tree, loc: Loc, report: Report, unseen: Unseen) -> MoveChain:

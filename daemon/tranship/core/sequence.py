@@ -40,6 +40,10 @@ class Sequence:
         else:
             self.head = max(self.head, number)
 
+    def has_heard(self, number: int) -> bool:
+        """Whether an announcement with this number has come for certain."""
+        return number <= self.contiguous or self.run <= number <= self.head
+
     def told_head(self, number: int) -> None:
         """The server says that this is its last number (it may stand for announcements that were not heard)."""
         if number > self.head:

@@ -15,6 +15,7 @@ from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
 from tranship.flows.sharing import Sharing
+from tranship.flows.speaking import Speaker
 from tranship.flows.unpacking import Unpacking
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Job, Source
@@ -26,7 +27,7 @@ from tranship.steps.publish import local_message, uri_at
 from tranship.steps.request import Failure, Reply
 from tranship.steps.verify import Arrival as Arriving
 from tranship.steps.verify import verify
-from tranship.wire.contract import Asker, Publisher
+from tranship.wire.contract import Asker
 from tranship.wire.messages import Message
 from tranship_movers.place import Place
 
@@ -123,12 +124,12 @@ class Arrival:
     def put_off(self, job: Job, reason: str) -> None:
         """Nobody waits for it: it goes on when its place does."""
 
-    async def run(self, publisher: Publisher) -> None:
+    async def run(self, speaker: Speaker) -> None:
         """Publish again what was perhaps not before a crash; then have the journal know what was published."""
         if self._unpacking is not None:
             jobs = [job for job, _ in await self._book.unpublished(self._chain)]
             await self._unpacking.let_go([path for job in jobs for path in self._packed(*_offered(job))])
-        await self._outcomes.run(publisher)
+        await self._outcomes.run(speaker)
 
     def close(self) -> None:
         """Let go of the threads."""

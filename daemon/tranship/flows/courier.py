@@ -18,10 +18,10 @@ from tranship.flows.around import Surroundings
 from tranship.flows.outcomes import Done, Failed, Outcomes
 from tranship.flows.outdated import outdated
 from tranship.flows.pausing import Pausing
+from tranship.flows.speaking import Speaker
 from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Source, Verdict
 from tranship.lanes import Lanes, Threads
 from tranship.steps.request import Failure, Fault, Reply
-from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message
 
 THREADS = 256
@@ -112,7 +112,7 @@ class Courier:
         self._lanes: Lanes[str, Job] | None = None
         self._threads = Threads(f"courier {chain}", THREADS)
 
-    async def run(self, publisher: Publisher | None) -> None:
+    async def run(self, speaker: Speaker | None) -> None:
         """Move what is owed until cancelled, and publish it, if there is a publisher."""
         self._taken.clear()
         self._queued.clear()
@@ -124,7 +124,7 @@ class Courier:
                 self._lanes = Lanes(
                     tasks, self._work, width=self._at_once, weigh=lambda job: max(0, job.new.size)
                 )
-                tasks.create_task(self._outcomes.run(publisher))
+                tasks.create_task(self._outcomes.run(speaker))
                 tasks.create_task(self._report())
                 tasks.create_task(self._pausing.run(self._probe))
                 await self._move_due()

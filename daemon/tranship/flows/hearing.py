@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tranship.core.handover import Event
 from tranship.core.journey import Step
 from tranship.core.liveness import Liveness
 from tranship.core.sequence import Sequence as Numbers
@@ -19,8 +20,17 @@ from tranship.core.words import counted
 from tranship.flows.around import Surroundings
 from tranship.hosts import name_server_ports
 from tranship.journal import ClientBook, Cursor
-from tranship.steps.hear import Announcement, Said, announcement_of, sort
-from tranship.steps.replay import Head, heads_of, life_of, read_replay, replay_request
+from tranship.steps.hear import Announcement, Said, announcement_of, said, sort
+from tranship.steps.replay import (
+    Brought,
+    Head,
+    heads_of,
+    life_of,
+    number_of,
+    read_replay,
+    replay_request,
+    spoken_heads,
+)
 from tranship.steps.request import first_path
 from tranship.wire.contract import Heard
 from tranship.wire.discovery import follow, min_interval
@@ -40,11 +50,15 @@ Key = tuple[str, str, str]
 class Hearer(Protocol):
     """Whom the hearing tells."""
 
+    @property
+    def minds_others(self) -> bool:
+        """Whether it acts on what others publish: then what it missed of that is asked for again, too."""
+
     async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
         """Record what is offered, and how far its servers were heard, in one."""
 
-    async def others(self, said: Sequence[Said]) -> None:
-        """Other clients say this of deliveries."""
+    async def others(self, said: Sequence[Said], cursors: Sequence[Cursor]) -> None:
+        """Others say this of deliveries; if that is minded, it is recorded with how far they were heard, in one."""
 
     async def new_life(self, addresses: set[str]) -> None:
         """The server that is asked at addresses has begun anew: it knows nothing of what was asked before."""
@@ -108,6 +122,7 @@ class Hearing:
         self._lives: dict[str, str] = {}
         self._last_beats: dict[str, float] = {}
         self._odd: set[tuple[str, str]] = set()
+        self._recording = asyncio.Lock()
 
     async def run(self, hearer: Hearer, listening: asyncio.Event, may_begin: asyncio.Event) -> None:
         """Tell hearer, once it may begin; sets `listening` when nothing that is told from now on is missed."""
@@ -163,7 +178,7 @@ class Hearing:
             if out.announcements:
                 await self._news(out.announcements)
             if out.said:
-                await self._hearer.others(out.said)
+                await self._others(out.said)
             for heard in out.beats:
                 await self._hear_beat(heard)
             for heard, what in out.odd:
@@ -176,26 +191,42 @@ class Hearing:
     async def _news(self, announcements: Sequence[Announcement]) -> None:
         cursors: dict[Key, Cursor] = {}
         for announcement in announcements:
-            cursor = self._heard(announcement)
+            told = Head(
+                announcement.server,
+                announcement.message.subject,
+                announcement.seq,
+                announcement.request_address,
+            )
+            cursor = self._heard(announcement.provider, told)
             if cursor is not None:
                 cursors[cursor.provider, cursor.server, cursor.topic] = cursor
         await self._hearer.want(announcements, list(cursors.values()))
-        for key, cursor in cursors.items():
-            self._mind_gap(key, cursor.request_address)
+        self._mind_gaps(cursors)
 
-    def _heard(self, announcement: Announcement) -> Cursor | None:
-        """How far announcement's server was heard after it; None if that is no news, or it does not number."""
-        if not announcement.server:
+    async def _others(self, said: Sequence[Said]) -> None:
+        cursors: dict[Key, Cursor] = {}
+        async with self._recording:
+            for each in said if self._hearer.minds_others else ():
+                head = number_of(each.message, each.provider) if each.event is Event.TOLD else None
+                cursor = None if head is None else self._heard(each.provider, head)
+                if cursor is not None:
+                    cursors[cursor.provider, cursor.server, cursor.topic] = cursor
+            await self._hearer.others(said, list(cursors.values()))
+        self._mind_gaps(cursors)
+
+    def _heard(self, provider: str, told: Head) -> Cursor | None:
+        """How far a server or publisher was heard after this; None if that is no news, or it does not number."""
+        if not told.server:
             return None
-        key = announcement.provider, announcement.server, announcement.message.subject
+        key = provider, told.server, told.topic
         numbers = self._minded(key)
         if numbers is None:
             return None
         before = numbers.contiguous
-        numbers.heard(announcement.seq)
+        numbers.heard(told.seq)
         if numbers.contiguous == before and not numbers.gap:
             return None
-        return Cursor(self._chain, *key, numbers.contiguous, announcement.request_address)
+        return Cursor(self._chain, *key, numbers.contiguous, told.request_address)
 
     def _minded(self, key: Key) -> Numbers | None:
         """The numbers of key; None if there are too many already: whoever announces may invent any."""
@@ -227,6 +258,8 @@ class Hearing:
             beats.beat(now, min_interval(heard.message))
             self._around.health.recover(f"{self._chain} {heard.provider}", now)
         life, heads = life_of(heard.message), heads_of(heard.message)
+        if not life and self._hearer.minds_others:
+            life, heads = spoken_heads(heard.message, heard.provider)
         before = self._lives.get(heard.provider)
         self._lives[heard.provider] = life
         if (
@@ -240,14 +273,17 @@ class Hearing:
             await self._hearer.new_life({head.request_address for head in heads})
         for head in heads:
             if head.seq and self._concerns(heard.provider, head):
-                key = heard.provider, head.server, head.topic
-                numbers = self._minded(key)
-                if numbers is None:
-                    continue
-                if life != before:
-                    numbers.set_back(head.seq)
-                numbers.told_head(head.seq)
-                self._mind_gap(key, head.request_address)
+                self._mind_head(heard.provider, head, is_new=life != before)
+
+    def _mind_head(self, provider: str, head: Head, *, is_new: bool) -> None:
+        """Ask for what was missed, if a head shows it. is_new: it is of a new life."""
+        key = provider, head.server, head.topic
+        numbers = self._minded(key)
+        if numbers is not None:
+            if is_new:
+                numbers.set_back(head.seq)
+            numbers.told_head(head.seq)
+            self._mind_gap(key, head.request_address)
 
     def _is_odd(self, provider: str, beats: Liveness) -> bool:
         """Whether this beat of a server of the old kind is the first one, or comes after a missed one, or too soon.
@@ -274,6 +310,10 @@ class Hearing:
 
     # replay
 
+    def _mind_gaps(self, cursors: Mapping[Key, Cursor]) -> None:
+        for key, cursor in cursors.items():
+            self._mind_gap(key, cursor.request_address)
+
     def _mind_gap(self, key: Key, address: str) -> None:
         """Ask for what was missed of a topic, unless that is being done."""
         if self._numbers[key].gap and key not in self._replaying:
@@ -291,12 +331,7 @@ class Hearing:
                 page = read_replay(await self._hearer.inquire(request, address))
                 if page is None:
                     break  # it can't, or not now: the next beat tells of the gap again
-                found = [announcement_of(_by(message, address)) for message in page.messages]
-                announcements = [announcement for announcement in found if announcement is not None]
-                numbers.replayed(page.last)
-                cursor = Cursor(self._chain, *key, numbers.contiguous, address)
-                await self._hearer.want(announcements, [cursor])
-                brought += len(announcements)
+                brought += await self._bring(key, page, address)
                 stands_still = page.last <= (since or 0)
                 since = page.last
                 if stands_still or not page.more:
@@ -304,8 +339,28 @@ class Hearing:
         finally:
             self._replaying.discard(key)
         if brought:
-            reason = counted(brought, "announcement")
+            reason = counted(brought, "message" if self._hearer.minds_others else "announcement")
             self._tell(Step.REPLAYED, NO_FILE, topic=topic, peer=address, reason=reason)
+
+    async def _bring(self, key: Key, page: Brought, address: str) -> int:
+        """Tell the hearer what address has replayed; how much that was."""
+        numbers, provider, minded = self._numbers[key], key[0], self._hearer.minds_others
+        async with self._recording:
+            told = [(number_of(m, provider) if minded else None, m) for m in page.messages]
+            offered = [announcement_of(_by(m, address)) for number, m in told if number is None]
+            announcements = [announcement for announcement in offered if announcement is not None]
+            others = [  # what came live is recorded by now, and its file is perhaps gone since
+                said(Event.TOLD, Heard(m, provider))
+                for number, m in told
+                if number is not None and not numbers.has_heard(number.seq)
+            ]
+            numbers.replayed(page.last)
+            cursors = [Cursor(self._chain, *key, numbers.contiguous, address)]
+            if announcements or not others:
+                await self._hearer.want(announcements, () if others else cursors)
+            if others:
+                await self._hearer.others(others, cursors)
+        return len(announcements) + len(others)
 
     def _tell(self, step: Step, file: str, **facts: object) -> None:
         self._around.story.tell(step, file, self._chain, **facts)

@@ -50,9 +50,11 @@ class Hears(Protocol):
 class Ears:
     """A Hearer whose messages all go one way: announcements, and what other publishers say of files.
 
-    What names another host, whose name has to be looked up, waits beside the others: a resolver may be slow.
-    `run` beside the hearing.
+    What names another host, whose name has to be looked up, waits beside the others: a resolver may be slow. So does
+    how far its publisher was heard, as this may be recorded only with it, or after it. `run` beside the hearing.
     """
+
+    minds_others = True
 
     def __init__(
         self,
@@ -66,22 +68,29 @@ class Ears:
         self._chain = chain
         self._want = want
         self._around = around
-        self._slow: Waiting[Message] = Waiting()
+        self._slow: Waiting[tuple[Sequence[Message], Sequence[Cursor]]] = Waiting()
+        self._looking_up = False
         self._life = uuid.uuid4().hex[:8]
         self._count = 0
         self._refused: set[str] = set()
 
     async def run(self) -> None:
         """Look up hosts until cancelled."""
+        left = await self._slow.take(len(self._slow), len(self._slow)) if len(self._slow) else []
+        # Without how far was heard: what was being looked up when this ended is lost, and is to be replayed.
+        self._slow.put([(messages, ()) for messages, _ in left])
+        self._looking_up = False
         while True:
-            for message in await self._slow.take(1, 1):
-                await self._want([message], ())
+            for messages, cursors in await self._slow.take(1, 1):
+                self._looking_up = True
+                await self._want(messages, cursors)
+                self._looking_up = False
 
     async def want(self, announcements: Sequence[Announcement], cursors: Sequence[Cursor]) -> None:
         """Act on what servers announce."""
         await self._want([announcement.message for announcement in announcements], cursors)
 
-    async def others(self, said: Sequence[Said]) -> None:
+    async def others(self, said: Sequence[Said], cursors: Sequence[Cursor]) -> None:
         """Act on what others publish."""
         quick = []
         for message in (each.message for each in said):
@@ -90,11 +99,14 @@ class Ears:
             if not self._is_looked_up(message):
                 quick.append(message)
             elif len(self._slow) < MOST_SLOW:
-                self._slow.put([message])
+                self._slow.put([([message], ())])
             else:
                 self.refuse(message, "too many messages wait for the names of their hosts to be looked up")
-        if quick:
-            await self._want(quick, ())
+        if cursors and (len(self._slow) or self._looking_up):
+            self._slow.put([((), cursors)])
+            cursors = ()
+        if quick or cursors:
+            await self._want(quick, cursors)
 
     async def new_life(self, addresses: set[str]) -> None:
         """Of no concern: nothing was asked for."""

@@ -3,23 +3,34 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from tranship.config.endpoints import Socket
 from tranship.flows.around import Surroundings
 from tranship.flows.keeping import Pass
 from tranship.flows.process import Chain, Opened, Part, Process, PublisherConfig
 from tranship.flows.silence import Heeded
-from tranship.hosts import beating, make_known
+from tranship.flows.speaking import Speaker, speaking
+from tranship.hosts import make_known
 from tranship.journal import ClientBook
-from tranship.wire.contract import AUDIENCE, Publisher
+from tranship.wire.contract import AUDIENCE
 
 O = TypeVar("O", bound=Heeded)  # noqa: E741 - options
+O_co = TypeVar("O_co", bound=Heeded, covariant=True)
 C = TypeVar("C", bound=Chain)
 
 
+class Config(PublisherConfig[O_co], Protocol[O_co]):
+    """What such a process can be told."""
+
+    @property
+    def replay(self) -> Socket | None:
+        """Where it is asked for what was not heard; None: nowhere."""
+
+
 def moving(
-    config: PublisherConfig[O],
-    chain: Callable[[str, O, Publisher | None], C],
+    config: Config[O],
+    chain: Callable[[str, O, Speaker | None], C],
     book: ClientBook,
     around: Surroundings,
     *forgetting: Pass,
@@ -31,24 +42,20 @@ def moving(
         if config.publish is None:
             yield Opened(lambda name, options: chain(name, options, None))
             return
-        publisher = around.bus.publisher(config.publish.address, config.name, config.publish.guard)
-        try:
+        async with speaking(config.name, config.publish, config.replay, book.numbered(""), around) as speaker:
             await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
             yield Opened(
-                lambda name, options: chain(name, options, publisher),
-                lambda _: _parts(config, publisher, around),
+                lambda name, options: chain(name, options, speaker),
+                lambda _: _parts(config, speaker, around),
             )
-        finally:
-            publisher.close()
 
     return Process(config, opened, book, around, *forgetting)
 
 
-def _parts(config: PublisherConfig[O], publisher: Publisher, around: Surroundings) -> Mapping[str, Part]:
-    name, heartbeat = config.name, config.heartbeat
-    parts: dict[str, Part] = {
-        "discovery": lambda: make_known(around.bus, publisher, name, config.nameservers, around.on_oddity)
+def _parts(config: Config[O], speaker: Speaker, around: Surroundings) -> Mapping[str, Part]:
+    name, known = config.name, config.nameservers
+    return {
+        "discovery": lambda: make_known(around.bus, speaker.publisher, name, known, around.on_oddity),
+        "heartbeat": lambda: speaker.beat(name, config.heartbeat),
+        "replay": speaker.answer,
     }
-    if heartbeat:
-        parts["heartbeat"] = lambda: beating(publisher, name, heartbeat)
-    return parts

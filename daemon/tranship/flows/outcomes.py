@@ -5,15 +5,16 @@ same id) rather than loses it. One that failed is written down with its reason, 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tranship.core.journey import Step
 from tranship.faultpoints import Point, reached
 from tranship.flows.around import Surroundings
 from tranship.flows.leaving import Leaving
-from tranship.journal import ClientBook, Delivered, Job, Retry, Source
+from tranship.flows.speaking import Speaker
+from tranship.journal import ClientBook, Delivered, Job, Numbered, Retry, Source
 from tranship.steps.request import Failure, Reply
-from tranship.wire.contract import Publisher, too_long
+from tranship.wire.contract import too_long
 from tranship.wire.messages import Message, decode_whole
 
 
@@ -27,6 +28,7 @@ class Done:
     before    messages that are published before outgoing, once, and before those of all that are done with it
     judge     the request address of the server that is to be told when it is published ("": none)
     size      bytes that have come, if the offer does not say it (0: it does, or nobody knows)
+    number    that of outgoing, once it has one
     """
 
     job: Job
@@ -36,6 +38,7 @@ class Done:
     before: tuple[Message, ...] = ()
     judge: str = ""
     size: int = 0
+    number: Numbered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,12 @@ class Outcomes:
         self._chain = chain
         self._book = book
         self._around = around
-        self._publisher: Publisher | None = None
+        self._speaker: Speaker | None = None
         self._leaving: Leaving[tuple[int, float]] = Leaving()
 
-    async def run(self, publisher: Publisher | None) -> None:
+    async def run(self, speaker: Speaker | None) -> None:
         """Publish again what was perhaps not before a crash; then have the journal know what was published."""
-        self._publisher = publisher
+        self._speaker = speaker
         self._leaving.forget()
         await self._publish_again()
         await self._leaving.run(self._published)
@@ -94,15 +97,17 @@ class Outcomes:
 
     def tell(self, messages: Sequence[Message]) -> None:
         """Publish messages that are of no job's outcome."""
-        if self._publisher is not None:
-            self._publisher.tell(messages)
+        if self._speaker is not None:
+            self._speaker.publisher.tell(messages)
+            if self._speaker.numbering is not None:
+                self._speaker.numbering.told(messages)
 
     async def finish(self, done: Sequence[Done], sift: Sift = lambda done: done) -> list[Failed]:
         """Write down and publish what is done; sift says, at the last moment, which of it is to be published now.
 
         What no message could tell of is not done: it is given back.
         """
-        reasons = [_untold(d) if self._publisher is not None else "" for d in done]
+        reasons = [_untold(d) if self._speaker is not None else "" for d in done]
         tellable = [d for d, reason in zip(done, reasons, strict=True) if not reason]
         if tellable:
             await self._finish(tellable, sift)
@@ -111,12 +116,8 @@ class Outcomes:
     async def _finish(self, done: Sequence[Done], sift: Sift) -> None:
         reached(Point.VERIFIED)
         now = self._around.clock.now()
-        await self._book.delivered(
-            [
-                Delivered(d.job.id, d.outgoing.encode() if d.outgoing else b"", d.began, now, d.judge, d.size)
-                for d in done
-            ]
-        )
+        done = whole = [self._numbered(d) for d in done]
+        await self._book.delivered([_delivered(d, now) for d in done])
         reached(Point.DELIVERED)
         done = sift(done)
         self.tell([message for d in done for message in d.before])
@@ -126,9 +127,10 @@ class Outcomes:
         self._note([d.job.id for d in done])
         for d in done:
             ms = round((now - d.began) * 1000, 1)
-            step = Step.PUBLISHED if d.outgoing is not None and self._publisher is not None else Step.MOVED
+            step = Step.PUBLISHED if d.outgoing is not None and self._speaker is not None else Step.MOVED
             self._say(step, d.job, size=d.size or d.job.new.size, ms=ms, to=d.to)
         self._progress(len(done))
+        await self._take_back(whole, done)
 
     async def fail(self, failed: Sequence[Failed]) -> None:
         """Write down attempts that failed: tried again later, or given up."""
@@ -165,6 +167,19 @@ class Outcomes:
             for job, _ in unpublished:
                 self._say(Step.PUBLISHED, job, reason="again, after a restart")
 
+    def _numbered(self, done: Done) -> Done:
+        numbering = self._speaker.numbering if self._speaker is not None else None
+        if numbering is None or done.outgoing is None:
+            return done
+        outgoing, number = numbering.number(done.outgoing)
+        return replace(done, outgoing=outgoing, number=number)
+
+    async def _take_back(self, whole: Sequence[Done], told: Sequence[Done]) -> None:
+        """Nobody is to be told, by replay either, of what was sifted out."""
+        if self._speaker is not None and self._speaker.numbering is not None and len(told) < len(whole):
+            kept = {d.job.id for d in told}
+            await self._speaker.numbering.take_back([d.job.id for d in whole if d.job.id not in kept])
+
     def _note(self, jobs: Sequence[int]) -> None:
         """Have the journal know that jobs were published, as soon as their messages have left for certain."""
         now = self._around.clock.now()
@@ -185,3 +200,8 @@ def _untold(done: Done) -> str:
     """Why nobody could be told of what is done; "" if all can be."""
     reason = too_long(done.outgoing) if done.outgoing is not None else ""
     return f"lies at {done.to}, and nobody was told: {reason}, then `tranship retry` it" if reason else ""
+
+
+def _delivered(done: Done, now: float) -> Delivered:
+    outgoing = done.outgoing.encode() if done.outgoing is not None else b""
+    return Delivered(done.job.id, outgoing, done.began, now, done.judge, done.size, done.number)

@@ -7,12 +7,13 @@ from tranship.journal.engine import Journal, JournalError, held
 from tranship.journal.jobs import Before, Cursor, Delivered, Job, NewJob, Retry, Source, Verdict
 from tranship.journal.mirror import SCHEMA as MIRROR_SCHEMA
 from tranship.journal.mirror import Heard, MirrorBook, Offered
+from tranship.journal.numbered import Numbered, NumberedBook, Page
 from tranship.journal.orders import OrderBook, Ordered
 from tranship.journal.past import Ended, Lain, PastAnnouncements, PastJobs
 from tranship.journal.places import PlaceBook
 from tranship.journal.resends import Resend, ResendBook, Retold
 from tranship.journal.server import SCHEMA as SERVER_SCHEMA
-from tranship.journal.server import Announced, Page, ServerBook, Taken, Told
+from tranship.journal.server import Announced, ServerBook, Taken, Told
 from tranship.journal.telling import Number, Untold
 from tranship.journal.transfers import Transfer
 
@@ -36,6 +37,8 @@ __all__ = [
     "MirrorBook",
     "NewJob",
     "Number",
+    "Numbered",
+    "NumberedBook",
     "Offered",
     "OrderBook",
     "Ordered",

@@ -20,6 +20,7 @@ from tranship.journal.jobs import (
     jobs_of,
     sources_of,
 )
+from tranship.journal.numbered import NUMBERED, NumberedBook, note_numbered
 from tranship.journal.orders import ORDERS, OrderBook
 from tranship.journal.past import PastJobs
 from tranship.journal.places import PLACES, PlaceBook
@@ -81,6 +82,7 @@ CREATE TABLE cursors (
 INSERT INTO cursors SELECT chain, '', server, topic, seq, request_address FROM cursors_of_all;
 DROP TABLE cursors_of_all
 """,
+        NUMBERED,
     ),
 )
 
@@ -96,6 +98,7 @@ class ClientBook:
         """Keep these records in journal."""
         self._do = journal.do
         self._trouble = journal.trouble
+        self._journal = journal
         self.places = PlaceBook(journal)
         self.orders = OrderBook(journal)
         self.past = PastJobs(journal)
@@ -105,6 +108,10 @@ class ClientBook:
     def trouble(self) -> str:
         """What keeps the journal from writing; "" when it writes."""
         return self._trouble.reason
+
+    def numbered(self, publisher: str) -> NumberedBook:
+        """What was published by number, by the publisher of this chain, or of the whole process ("")."""
+        return NumberedBook(self._journal, publisher)
 
     async def firsts(self, chain: str, providers: Sequence[str], now: float) -> dict[str, float]:
         """When this chain first listened to each of providers (now, if that is now)."""
@@ -227,6 +234,7 @@ class ClientBook:
                 [(d.outgoing, d.requested, d.delivered, d.size, d.job) for d in delivered],
             )
             db.executemany(_TO_TELL, [(d.job, d.judge) for d in delivered if d.judge])
+            note_numbered(db, [(d.job, d.number, d.delivered, d.outgoing) for d in delivered if d.number])
 
         await self._do(act)
 

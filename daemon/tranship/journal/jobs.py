@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tranship.journal.numbered import Numbered
+
 
 class Verdict(StrEnum):
     """What an announcement turned out to be."""
@@ -83,7 +85,7 @@ class Delivered:
     """A delivery that is verified; outgoing is the message that is to be published.
 
     judge: the request address of the server that is then to be told; "": none is. size: bytes that have come, if
-    the offer does not say it (0: it does, or nobody knows).
+    the offer does not say it (0: it does, or nobody knows). number: that of the message, if it has one.
     """
 
     job: int
@@ -92,6 +94,7 @@ class Delivered:
     delivered: float
     judge: str = ""
     size: int = 0
+    number: Numbered | None = None
 
 
 @dataclass(frozen=True, slots=True)

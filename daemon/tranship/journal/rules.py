@@ -147,7 +147,9 @@ def strike_off(db: sqlite3.Connection, job: int, now: float) -> list[str]:
         "UPDATE jobs SET state='done', reason=?, outgoing=NULL, published=?"
         " WHERE id=? AND state IN ('wanted', 'delivered', 'dead') AND resent=0 RETURNING path",
         (BY_ANOTHER, now, job),
-    )
+    ).fetchall()
+    if rows:
+        db.execute("DELETE FROM numbered WHERE job=?", (job,))
     return [row[0] for row in rows]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tranship.core.values import Version
 from tranship.journal.deletions import Deletion, DeletionBook, owe
 from tranship.journal.engine import Journal, Schema
+from tranship.journal.numbered import Page, paged
 from tranship.journal.orders import ORDERS, OrderBook
 from tranship.journal.past import PastAnnouncements
 from tranship.journal.resends import RESENDS, ResendBook
@@ -105,16 +106,6 @@ class Told:
     topic: str
     seq: int
     version: Version
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a replay: frames in order, the number of the last, the topic's last number, whether there is more."""
-
-    frames: list[bytes]
-    last: int
-    head: int
-    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,18 +222,8 @@ class ServerBook:
                     "SELECT min(seq) - 1 FROM announcements WHERE topic=? AND announced>=?", (topic, at)
                 ).fetchone()[0]
                 first = head if first is None else first
-            frames: list[bytes] = []
-            last, volume = first, 0
-            for seq, frame in db.execute(
-                "SELECT seq, frame FROM announcements WHERE topic=? AND seq>? ORDER BY seq LIMIT ?",
-                (topic, first, limit),
-            ):
-                if frames and volume + len(frame) > most:
-                    break
-                frames.append(frame)
-                volume += len(frame)
-                last = seq
-            return Page(frames, last if last < head and frames else head, head, bool(frames) and last < head)
+            query = "SELECT seq, frame FROM announcements WHERE topic=? AND seq>? ORDER BY seq LIMIT ?"
+            return paged(db.execute(query, (topic, first, limit)), limit, most, head)
 
         return await self._do(act)
 

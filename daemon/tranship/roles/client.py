@@ -28,13 +28,14 @@ from tranship.flows.keeping import ForgetJobs
 from tranship.flows.missed import Missed
 from tranship.flows.process import Opened, Process
 from tranship.flows.sharing import Sharing
+from tranship.flows.speaking import Speaker, speaking
 from tranship.flows.terms import Terms
 from tranship.flows.unpacking import Unpacking
-from tranship.hosts import beating, make_known
+from tranship.hosts import make_known
 from tranship.journal import Before, ClientBook, Cursor, Job, NewJob, Retry, Source, Verdict
-from tranship.steps.hear import Announcement
+from tranship.steps.hear import Announcement, Said
 from tranship.steps.lease import signed
-from tranship.wire.contract import AUDIENCE, Publisher
+from tranship.wire.contract import AUDIENCE
 from tranship.wire.messages import Message
 
 
@@ -56,7 +57,9 @@ class _Chain:
     def __init__(self, name: str, options: ClientChain, book: ClientBook, around: Surroundings) -> None:
         self.name = name
         self.options = options
+        self.minds_others = False
         self.started = asyncio.Event()
+        self._service = f"move_it_{name}"
         self._book = book
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
         self._draining = False
@@ -71,7 +74,6 @@ class _Chain:
             name, terms.root, terms.login, options.replace, unpacking, self._sharing, book, around
         )
         self._asking = Asking(name, terms, self._arrival, self._sharing, book, around)
-        self.others = self._sharing.heard
         self.ticket = self._asking.ticket
         self.inquire = self._asking.inquire
         self.new_life = self._asking.ask_anew
@@ -81,19 +83,20 @@ class _Chain:
         """Work until cancelled."""
         options, begin = self.options, asyncio.Event()
         await self._sharing.begin()
-        publisher = self._around.bus.publisher(
-            options.publish.address, f"move_it_{self.name}", options.publish.guard
-        )
+        book = self._book.numbered(self.name)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with (
+                speaking(self._service, options.publish, options.replay, book, self._around) as speaker,
+                asyncio.TaskGroup() as tasks,
+            ):
                 tasks.create_task(self._hearing.run(self, self.started, begin))
                 await asyncio.sleep(AUDIENCE)  # what is published before is heard by nobody
-                tasks.create_task(self._arrival.run(publisher))
+                tasks.create_task(self._arrival.run(speaker))
                 tasks.create_task(self._asking.run(begin))
                 tasks.create_task(self._missed.run(self, begin))
-                tasks.create_task(self._live(publisher))
+                tasks.create_task(self._live(speaker))
+                tasks.create_task(speaker.answer())
         finally:
-            publisher.close()
             self._arrival.close()
 
     async def drain(self) -> None:
@@ -128,6 +131,11 @@ class _Chain:
                 self._skip(announcement, job, before)
         if hopeless:
             await self._book.failed(hopeless)
+
+    async def others(self, said: Sequence[Said], cursors: Sequence[Cursor]) -> None:
+        """Other clients say this of deliveries; nothing of theirs that was missed is asked for."""
+        del cursors
+        await self._sharing.heard(said)
 
     def _offer(self, announcement: Announcement, now: float, steady: float) -> tuple[NewJob, str]:
         """The delivery that announcement offers, and why it can't be made ("" if it can)."""
@@ -174,14 +182,14 @@ class _Chain:
 
     # heartbeats, discovery
 
-    async def _live(self, publisher: Publisher) -> None:
+    async def _live(self, speaker: Speaker) -> None:
         """Make the publisher known, and show that it lives."""
-        around, options, name = self._around, self.options, f"move_it_{self.name}"
+        around, options, name = self._around, self.options, self._service
 
         def with_id(beat: Message) -> Message:
             return signed(beat, self._sharing.client)
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(make_known(around.bus, publisher, name, options.nameservers, around.on_oddity))
-            if options.heartbeat:
-                tasks.create_task(beating(publisher, name, options.heartbeat, with_id))
+            known = make_known(around.bus, speaker.publisher, name, options.nameservers, around.on_oddity)
+            tasks.create_task(known)
+            tasks.create_task(speaker.beat(name, options.heartbeat, with_id))

@@ -28,13 +28,13 @@ from tranship.flows.keeping import ForgetJobs
 from tranship.flows.listening import Ears, lookup_of, names_a_host, providers_of
 from tranship.flows.moving import moving
 from tranship.flows.process import Process
+from tranship.flows.speaking import Speaker
 from tranship.flows.uploading import Uploading, lane_of, owner_of, version_id
 from tranship.hosts import is_own_host
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.lanes import Threads
 from tranship.steps.reach import Reach
 from tranship.steps.told import Told, path_of, told
-from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, Unsendable, compose, decode_whole
 from tranship_movers.errors import MoverError
 from tranship_movers.place import Place
@@ -46,8 +46,8 @@ def dispatcher(
     """A dispatcher process's work."""
     owner = owner_of(str(config.journal))
 
-    def chain(name: str, options: DispatcherChain, publisher: Publisher | None) -> _Chain:
-        return _Chain(name, options, owner, book, around, publisher)
+    def chain(name: str, options: DispatcherChain, speaker: Speaker | None) -> _Chain:
+        return _Chain(name, options, owner, book, around, speaker)
 
     return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock))
 
@@ -62,16 +62,16 @@ class _Chain:
         owner: str,
         book: ClientBook,
         around: Surroundings,
-        publisher: Publisher | None,
+        speaker: Speaker | None,
     ) -> None:
         self.options = options
         self.started = asyncio.Event()
         self._name = name
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
-        self._publisher = publisher
+        self._speaker = speaker
         self._routes = _routes(options)
         self._reach = Reach(options.allow, around.clock)
-        topic = options.publish_topic if publisher is not None else None
+        topic = options.publish_topic if speaker is not None else None
         delivery = Delivery(around.pool, options.connection_parameters.plain(), owner, options.transfers)
         logins = {lane_of(_place(host, "/")): login for host, login in logins_of(options).items()}
         others = {
@@ -101,7 +101,7 @@ class _Chain:
         begin.set()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._courier.run(self._publisher))
+                tasks.create_task(self._courier.run(self._speaker))
                 tasks.create_task(self._ears.run())
                 tasks.create_task(self._hearing.run(self._ears, self.started, begin))
         finally:

@@ -29,12 +29,12 @@ from tranship.flows.leftovers import Leftovers
 from tranship.flows.listening import Ears, lookup_of, providers_of
 from tranship.flows.moving import moving
 from tranship.flows.process import Process
+from tranship.flows.speaking import Speaker
 from tranship.flows.uploading import lane_of, owner_of
 from tranship.journal import ClientBook, Cursor, Job, NewJob, Verdict
 from tranship.steps.locate import Located, allowed, locate, without_secrets
 from tranship.steps.reach import Reach
 from tranship.steps.told import Told, told
-from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, Unsendable, compose, decode_whole
 from tranship_movers.place import Place
 
@@ -43,8 +43,8 @@ def fetch(config: FetchConfig, book: ClientBook, around: Surroundings) -> Proces
     """A fetcher process's work."""
     owner = owner_of(str(config.journal))
 
-    def chain(name: str, options: FetchChain, publisher: Publisher | None) -> _Chain:
-        return _Chain(name, options, owner, book, around, publisher)
+    def chain(name: str, options: FetchChain, speaker: Speaker | None) -> _Chain:
+        return _Chain(name, options, owner, book, around, speaker)
 
     return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock))
 
@@ -59,13 +59,13 @@ class _Chain:
         owner: str,
         book: ClientBook,
         around: Surroundings,
-        publisher: Publisher | None,
+        speaker: Speaker | None,
     ) -> None:
         self.options = options
         self.started = asyncio.Event()
         self._name = name
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
-        self._publisher = publisher
+        self._speaker = speaker
         self._route = Route(options.topics, None, "", options.directory, options.filepattern)
         sources = (f"{options.source}**",) if options.source else ()
         self._patterns = Allowed((*options.allow, *sources))
@@ -98,7 +98,7 @@ class _Chain:
         begin = asyncio.Event()
         begin.set()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._courier.run(self._publisher))
+            tasks.create_task(self._courier.run(self._speaker))
             tasks.create_task(self._leftovers.run())
             tasks.create_task(self._ears.run())
             tasks.create_task(self._hearing.run(self._ears, self.started, begin))

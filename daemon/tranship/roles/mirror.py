@@ -59,6 +59,7 @@ class _Chain:
     def __init__(
         self, name: str, options: MirrorChain, books: Books, around: Surroundings, voice: Voice
     ) -> None:
+        self.minds_others = False
         self.started = asyncio.Event()
         self.kept_for = options.remove_delay
         self._name = name
@@ -166,7 +167,7 @@ class _Chain:
                 )
         self._news.set()
 
-    async def others(self, said: Sequence[Said]) -> None:
+    async def others(self, said: Sequence[Said], cursors: Sequence[Cursor]) -> None:
         """What other clients do is of no concern to a mirror."""
 
     def _is_usable(self, announcement: Announcement) -> bool:

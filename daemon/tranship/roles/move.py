@@ -29,10 +29,10 @@ from tranship.flows.keeping import ForgetJobs, only_gone
 from tranship.flows.moving import moving
 from tranship.flows.process import Process
 from tranship.flows.reception import Reception, Watching
+from tranship.flows.speaking import Speaker
 from tranship.flows.uploading import Uploading, owner_of, version_id
 from tranship.journal import ClientBook, Job, NewJob
 from tranship.steps.remove import removed
-from tranship.wire.contract import Publisher
 from tranship.wire.messages import Message, compose, decode_whole
 from tranship_movers.place import Place
 
@@ -42,8 +42,8 @@ def move(config: MoveConfig, book: ClientBook, around: Surroundings) -> "Process
     owner = owner_of(str(config.journal))
     begun = around.clock.now()
 
-    def chain(name: str, options: MoveChain, publisher: Publisher | None) -> _Chain:
-        return _Chain(name, options, owner, begun, book, around, publisher)
+    def chain(name: str, options: MoveChain, speaker: Speaker | None) -> _Chain:
+        return _Chain(name, options, owner, begun, book, around, speaker)
 
     return moving(config, chain, book, around, ForgetJobs(config.keep, book.past, around.clock, only_gone))
 
@@ -63,20 +63,20 @@ class _Chain:
         begun: float,
         book: ClientBook,
         around: Surroundings,
-        publisher: Publisher | None,
+        speaker: Speaker | None,
     ) -> None:
         self.options = options
         self._name = name
         self._book = book
         self._around = around = replace(around, policy=policy_of(options.retry, around.policy))
-        self._publisher = publisher
+        self._speaker = speaker
         self._origin = Origin(options.origin)
         self._destinations = [_folder(destination) for destination in options.destinations]
         self._reception = Reception(name, _watching(options, self._origin, begun), around)
         self.started = self._reception.started
         delivery = Delivery(around.pool, options.connection_parameters.plain(), owner, options.transfers)
         logins = {_folder(each): each.login for each in options.destinations if each.login is not None}
-        telling = outgoing if publisher is not None else _nothing
+        telling = outgoing if speaker is not None else _nothing
         uploading = Uploading(delivery, logins, telling)
         self._carrier = (
             uploading if options.unpack is None else _emptying(name, owner, options.unpack, uploading)
@@ -89,7 +89,7 @@ class _Chain:
         if isinstance(self._carrier, Emptying):
             await asyncio.to_thread(self._carrier.sweep)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._courier.run(self._publisher))
+            tasks.create_task(self._courier.run(self._speaker))
             tasks.create_task(self._reception.run(self))
 
     async def drain(self) -> None:

@@ -53,7 +53,7 @@ class Said:
     """What another client said of a delivery: what happened to it there (None: that it lives, about nothing).
 
     client: its id ("" of the old kind); lease: how long it is to be given (seconds; 0 if it does not say); where: the
-    server that it asks; many: whether that is one of ours.
+    server that it asks; many: whether that is one of ours. provider: from whom it was heard (tcp://host:port).
     """
 
     event: Event | None
@@ -63,6 +63,7 @@ class Said:
     where: str
     many: bool
     message: Message
+    provider: str = ""
 
 
 @dataclass(slots=True)
@@ -84,14 +85,14 @@ def sort(heard: Iterable[Heard]) -> Sorted:
             case "beat":
                 out.beats.append(item)
                 if "client" in _facts(message):
-                    out.said.append(_said(None, message))
+                    out.said.append(said(None, item))
             case "push":
-                out.said.append(_said(Event.PUSHED, message))
+                out.said.append(said(Event.PUSHED, item))
             case "ack":
-                out.said.append(_said(Event.ACKED, message))
+                out.said.append(said(Event.ACKED, item))
             case kind if kind in _FILE_TYPES:
                 if "request_address" not in message.fields:
-                    out.said.append(_said(Event.TOLD, message))
+                    out.said.append(said(Event.TOLD, item))
                     continue
                 announcement = announcement_of(message, item.provider)
                 if announcement is None:
@@ -184,7 +185,9 @@ _LONGEST_LEASE = 3600.0
 """Of what another client says of itself: more is not believed."""
 
 
-def _said(event: Event | None, message: Message) -> Said:
+def said(event: Event | None, heard: Heard) -> Said:
+    """What heard says of a delivery: that this has happened to it."""
+    message = heard.message
     facts = _facts(message)
     client, lease, where = facts.get("client"), facts.get("lease"), message.fields.get("request_address")
     return Said(
@@ -195,6 +198,7 @@ def _said(event: Event | None, message: Message) -> Said:
         where if isinstance(where, str) and _is_address(where) else "",
         isinstance(facts.get("server"), str),
         message,
+        heard.provider,
     )
 
 

@@ -5,13 +5,18 @@
 
 Everything of the topic up to `last` has then been brought; `head` is the last number that there is. Old peers
 answer `unknown`. And how a subscriber notices: the server's heartbeats say its topics' heads (`heads_told`).
+
+Who publishes what has arrived, been dispatched, fetched or moved is asked likewise, for its messages, if these say so:
+
+    publisher -> all   file, …  `tranship`: publisher {id, seq, replay: the port at which to ask, at the same host}
+                       beat     `tranship`: publisher {id, life, replay, heads: [{topic, seq}]}
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tranship.journal import Page, ServerBook
+from tranship.journal import Page
 from tranship.wire.contract import BusError, Question, host_and_port
 from tranship.wire.messages import Message, Undecodable, compose, decode_whole
 
@@ -33,7 +38,7 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a server says of one of its topics: its last number, and where to ask."""
+    """What a server or publisher (its id) says of one of its topics: a number that there is, and where to ask."""
 
     server: str
     topic: str
@@ -96,7 +101,60 @@ def life_of(beat: Message) -> str:
     return life if isinstance(life, str) else ""
 
 
+def number_of(message: Message, provider: str) -> Head | None:
+    """The number that a message, heard from provider (tcp://host:port), has at its publisher; None if it has none."""
+    match _publisher(message):
+        case {"id": str(publisher), "seq": int(seq), "replay": int(port)}:
+            head = Head(publisher, message.subject, seq, _at(provider, port))
+            return head if seq and _can_be_asked(head) else None
+    return None
+
+
+def spoken_heads(beat: Message, provider: str) -> tuple[str, list[Head]]:
+    """Which life of its publisher a heartbeat comes from, and the heads that it tells; "" and none if it does not."""
+    match _publisher(beat):
+        case {"id": str(publisher), "life": str(life), "replay": int(port), "heads": list(told)}:
+            heads = [
+                Head(publisher, topic, seq, _at(provider, port))
+                for each in told
+                if isinstance(each, dict)
+                and isinstance(topic := each.get("topic"), str)
+                and isinstance(seq := each.get("seq"), int)
+            ]
+            return life, [head for head in heads if _can_be_asked(head)]
+    return "", []
+
+
+def _publisher(message: Message) -> object:
+    facts = message.fields.get("tranship")
+    return facts.get("publisher") if isinstance(facts, dict) else None
+
+
+def _at(provider: str, port: int) -> str:
+    """A port of the host of provider, host:port."""
+    return f"{provider.removeprefix('tcp://').rpartition(':')[0]}:{port}"
+
+
 # The server's end
+
+
+def numbered(message: Message, publisher: str, seq: int, port: int) -> Message:
+    """The message, with its number at publisher, and the port at which that replays."""
+    return _with(message, {"id": publisher, "seq": seq, "replay": port})
+
+
+def heads_spoken(
+    beat: Message, publisher: str, life: str, port: int, heads: Sequence[tuple[str, int]]
+) -> Message:
+    """The heartbeat, with which life of publisher it is and its heads (topic, last number)."""
+    told = [{"topic": topic, "seq": seq} for topic, seq in heads]
+    return _with(beat, {"id": publisher, "life": life, "replay": port, "heads": told})
+
+
+def _with(message: Message, publisher: Mapping[str, Any]) -> Message:
+    facts = message.data.get("tranship", {"v": 1})
+    told = {**message.data, "tranship": {**facts, "publisher": publisher}}
+    return compose(message.subject, message.type, told, sender=message.sender, time=message.time)
 
 
 def heads_told(beat: Message, server: str, life: str, heads: Sequence[tuple[str, int, str]]) -> Message:
@@ -109,12 +167,21 @@ def heads_told(beat: Message, server: str, life: str, heads: Sequence[tuple[str,
     )
 
 
+class Book(Protocol):
+    """Where it is written down what was told."""
+
+    async def replay(
+        self, topic: str, *, since: int | None = None, at: float = 0.0, limit: int = PAGE
+    ) -> Page:
+        """What was told of topic after number since, or at or after the time `at`; at most limit messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """Answers for one chain, about its own topic only; if that is "", about every topic that is asked for."""
 
     topic: str
-    book: ServerBook
+    book: Book
 
     async def __call__(self, question: Question) -> Message:
         """The reply to a `replay` request; `err` if it makes no sense."""
