@@ -117,8 +117,13 @@ class Lanes(Generic[K, T]):
         return self._busy + sum(len(lane.waiting) for lane in self._lanes.values())
 
     def _widen(self, place: K, lane: "_Lane[T]") -> None:
+        work = self._work_off(place, lane)
+        try:
+            self._tasks.create_task(work, name=f"lane {place} {lane.running + 1}")
+        except RuntimeError:
+            work.close()
+            raise
         lane.running += 1
-        self._tasks.create_task(self._work_off(place, lane), name=f"lane {place} {lane.running}")
 
     def _look_soon(self, place: K, lane: "_Lane[T]") -> None:
         if lane.look is None and lane.running < self._width:
@@ -129,7 +134,10 @@ class Lanes(Generic[K, T]):
         lane.look = None
         if len(lane.waiting) and not lane.idle:
             if lane.running and not lane.quick(time.monotonic()):
-                self._widen(place, lane)
+                try:
+                    self._widen(place, lane)
+                except RuntimeError:
+                    return  # the task group is ending, and so is all that waits
             self._look_soon(place, lane)
 
     async def _work_off(self, place: K, lane: "_Lane[T]") -> None:

@@ -171,6 +171,35 @@ def test_quick_work_is_done_by_one_and_slow_work_by_as_many_as_there_may_be(
     asyncio.run(main())
 
 
+def test_nobody_is_added_to_lanes_that_have_ended() -> None:
+    async def main() -> None:
+        odd = list[object]()
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: odd.append(told))
+
+        async def do(place: str, items: list[int]) -> None:
+            await asyncio.Event().wait()
+
+        ended = list[Lanes[str, int]]()
+
+        async def end() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                made: Lanes[str, int] = Lanes(tasks, do, width=2, weigh=lambda _: 1, most=1)
+                made.put("here", [1])
+                await until(lambda: made.waiting("here") == 0, "it is begun")
+                made.put("here", [2])
+                assert made._lanes["here"].look is not None
+                ended.append(made)
+                raise OSError
+
+        with pytest.raises(ExceptionGroup, match="1 sub-exception"):
+            await end()
+        lane = ended[0]._lanes["here"]
+        await until(lambda: lane.look is None, "it was looked at whether somebody is to be added")
+        assert not odd
+
+    asyncio.run(main())
+
+
 def test_work_that_comes_while_a_lane_ends_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "IDLE", 0.001)
     gate, done = asyncio.Event(), list[int]()
