@@ -191,7 +191,7 @@ def test_nobody_is_added_to_lanes_that_have_ended() -> None:
                 ended.append(made)
                 raise OSError
 
-        with pytest.raises(ExceptionGroup, match="1 sub-exception"):
+        with pytest.raises(ExceptionGroup, match="unhandled errors in a TaskGroup"):
             await end()
         lane = ended[0]._lanes["here"]
         await until(lambda: lane.look is None, "it was looked at whether somebody is to be added")
