@@ -246,8 +246,8 @@ def test_a_version_that_was_replaced_before_it_was_fetched_is_owed_no_more(tmp_p
             running = await it.start(allow=[f"http://127.0.0.1:{port}/**"])
             served = tmp_path / "served"
 
-            def say(kind: str, version: int) -> None:
-                facts = {"v": 1, "size": len(b"version 1"), "mtime": version}
+            def say(kind: str, version: int, **more: object) -> None:
+                facts: dict[str, object] = {"v": 1, "size": len(b"version 1"), **(more or {"mtime": version})}
                 facts["checksum"] = f"md5:{hashlib.md5(b'version %d' % version).hexdigest()}"
                 it.say(kind, uri=f"http://127.0.0.1:{port}/{kind}.dat", tranship=facts)
 
@@ -265,6 +265,14 @@ def test_a_version_that_was_replaced_before_it_was_fetched_is_owed_no_more(tmp_p
             await until(lambda: it.got("late", "late.dat") == b"version 2", "it is fetched")
             assert it.got("replay", "replay.dat") == b"version 2"
             assert len(running.story.of(Step.SKIPPED)) == 1
+            (served / "turn.dat").write_bytes(
+                b"version 2"
+            )  # likewise; its publisher tells numbers, and no times
+            for version in (2, 1):
+                say("turn", version, publisher={"id": "abc", "seq": version, "replay": 1})
+                await until(lambda: "turn" in it.done, "it is here")
+            await until(lambda: len(running.story.of(Step.SKIPPED)) == 2, "its first version is outdated")
+            assert it.got("turn", "turn.dat") == b"version 2"
             assert not running.story.of(Step.FAILED)
 
     (tmp_path / "served").mkdir()

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from tranship.journal import ClientBook, Job
-from tranship.wire.messages import decode_whole
+from tranship.steps.replay import turn_of
+from tranship.wire.messages import Message, decode_whole
 
 
 async def outdated(book: ClientBook, jobs: Sequence[Job]) -> set[int]:
     """Those of jobs (by id) that are.
 
-    Newer is what was written later, where messages tell that of both (`tranship.mtime`); else what was heard later: a
-    replay may bring the older one last.
+    Newer is what was written later, where messages tell that of both (`tranship.mtime`); else what one publisher has
+    told later, if it numbers; else what was heard later: a replay may bring the older one last.
     """
     others = await book.versions(jobs)
     return {
@@ -26,12 +27,18 @@ async def outdated(book: ClientBook, jobs: Sequence[Job]) -> set[int]:
 
 
 def _is_newer(one: tuple[int, bytes], other: tuple[int, bytes]) -> bool:
-    written = [_written(frame) for _, frame in (one, other)]
-    return written[0] > written[1] if all(written) else one[0] > other[0]
+    messages = [decode_whole(frame) for _, frame in (one, other)]
+    written = [_written(message) for message in messages]
+    if all(written):
+        return written[0] > written[1]
+    (publisher, turn), (its, before) = map(turn_of, messages)
+    if publisher and publisher == its and messages[0].subject == messages[1].subject:
+        return turn > before
+    return one[0] > other[0]
 
 
-def _written(frame: bytes) -> int:
+def _written(message: Message) -> int:
     """When the file of an announcement was written (ns since the epoch); 0: it does not say."""
-    facts: Any = decode_whole(frame).fields.get("tranship")
+    facts: Any = message.fields.get("tranship")
     told = facts.get("mtime") if isinstance(facts, dict) else None
     return told if isinstance(told, int) else 0

@@ -110,6 +110,14 @@ def number_of(message: Message, provider: str) -> Head | None:
     return None
 
 
+def turn_of(message: Message) -> tuple[str, int]:
+    """Who has published a message, and as which of those about its subject; ("", 0) if it does not say."""
+    match _publisher(message):
+        case {"id": str(publisher), "seq": int(seq)}:
+            return publisher, seq
+    return "", 0
+
+
 def spoken_heads(beat: Message, provider: str) -> tuple[str, list[Head]]:
     """Which life of its publisher a heartbeat comes from, and the heads that it tells; "" and none if it does not."""
     match _publisher(beat):
