@@ -10,15 +10,13 @@ what they publish while nobody hears it is asked for again.
 """
 
 import contextlib
-import functools
-import http.server
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from servers.proxy import Proxy, Route
 from servers.ssh import PASSWORD, USER, Ssh, asyncsshd
+from servers.web import web
 from stage import free_port
 
 from .plan import Options
@@ -43,8 +41,8 @@ def family(folder: Path, options: Options) -> Iterator[World]:
         ends = _ends(out, ssh.folder, incoming, ports)
         for made in {*incoming.values(), *(end.folder for end in ends)}:
             made.mkdir(parents=True, exist_ok=True)
-        web = stack.enter_context(_web(out / "web"))
-        link = stack.enter_context(Proxy(Route((HERE, ssh.port)), Route((HERE, web))))
+        shown = stack.enter_context(web(out / "web"))
+        link = stack.enter_context(Proxy(Route((HERE, ssh.port)), Route((HERE, shown))))
         ssh.knows(link.ports[0])
         bus = stack.enter_context(Proxy(*(Route((HERE, port), (BUS, port)) for port in ports.values())))
         emptied = (out / "copies", incoming["moved"])
@@ -200,28 +198,3 @@ class _Configs:
 
     def _heard(self, name: str) -> list[str]:
         return [f"{BUS}:{self._ports[name]}"]
-
-
-@contextlib.contextmanager
-def _web(folder: Path) -> Iterator[int]:
-    """A web server for folder; its port."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """Who asked has gone: that is what this is for."""
-
-    server = Server((HERE, 0), functools.partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()

@@ -1,17 +1,14 @@
 """The fetcher as a process: killed in the middle of downloads and at every boundary after them."""
 
-import functools
-import http.server
 import os
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import zmq
 
 from servers.proxy import Fault, Proxy, Route
+from servers.web import web
 from stage import Process, Site, free_port, wait_for
 from tranship.faultpoints import VARIABLE, Point
 from tranship.wire.messages import compose
@@ -20,24 +17,6 @@ from tranship_movers.checksum import digest
 FILES = 12
 SIZE = 300_000
 AFTERWARDS = (Point.VERIFIED, Point.DELIVERED, Point.PUBLISHED, Point.DONE)
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[int]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
 
 
 def test_kill_9_in_the_middle_of_downloads_and_after_each_step_leaves_every_file_whole_and_once(

@@ -1,15 +1,12 @@
 """The fetcher's promises, with real servers."""
 
 import asyncio
-import functools
 import hashlib
-import http.server
 import json
 import os
-import threading
 import zipfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from servers import s3
 from servers.ftp import PASSWORD, USER, pyftpd
 from servers.proxy import Fault, Proxy, Route
 from servers.ssh import asyncsshd
+from servers.web import web
 from tranship.config.fetch import FetchConfig
 from tranship.core.journey import Step
 from tranship.roles.fetch import fetch
@@ -102,25 +100,6 @@ def test_where_a_folder_has_the_files_name_nothing_is_fetched_and_nobody_is_told
             assert not it.done
 
     asyncio.run(main())
-
-
-@contextmanager
-def web(folder: Path) -> Iterator[int]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))
-    )
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
 
 
 def test_files_come_from_wherever_they_lie(tmp_path: Path) -> None:
